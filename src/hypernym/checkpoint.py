@@ -1,0 +1,190 @@
+"""A checkpoint: weights and a card, self-contained, and itself a timm model folder.
+
+    model.safetensors    the weights, under timm's names
+    config.json          timm's hub form: architecture, preprocessing, class ids and names; and, under
+                         `hypernym`, what only this package reads
+    tree.json            the label tree
+    state.pt             optimizer, schedule and position, to resume training (in `last` alone)
+
+`timm.create_model("local-dir:FOLDER", pretrained=True)` opens it without this package.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import timm
+import torch
+from safetensors.torch import load_model, save_file
+from timm.models._hub import save_config_for_hf
+
+from hypernym.data.classes import digest_classes
+from hypernym.data.transforms import Preprocessing
+from hypernym.errors import MismatchError, RunError
+from hypernym.files import recover_folder, replace_folder
+from hypernym.hierarchy.scheme import Scheme
+from hypernym.hierarchy.tree import Tree, load_tree, save_tree
+from hypernym.models import Classifier
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hypernym.data.dataset import Dataset
+
+CARD_VERSION = 1
+WEIGHTS, CONFIG, TREE, STATE = "model.safetensors", "config.json", "tree.json", "state.pt"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model must carry to be used by someone who never saw its dataset."""
+
+    class_ids: tuple[str, ...]
+    class_names: tuple[str, ...]
+    tree: Tree
+    preprocessing: Preprocessing
+    scheme: Scheme
+
+    @property
+    def classes_digest(self) -> str:
+        """The digest of the class table that the outputs follow."""
+        return digest_classes(self.class_ids)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model read from a checkpoint, in evaluation mode."""
+
+    classifier: Classifier
+    card: Card
+    progress: dict[str, Any]
+    """Where in training it was saved, and how good it was."""
+
+
+def save_checkpoint(
+    folder: Path,
+    classifier: Classifier,
+    card: Card,
+    progress: dict[str, Any],
+    state: dict[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint; the folder is replaced as a whole.
+
+    Args:
+        folder: The checkpoint's own folder.
+        classifier: The model.
+        card: What travels with it.
+        progress: Epoch, step and figures, for a person to read.
+        state: Tensors and plain values from which training resumes.
+    """
+    backbone = classifier.backbone
+    size = card.preprocessing.size
+    own = {
+        "version": CARD_VERSION,
+        "scheme": card.scheme,
+        "classes_digest": card.classes_digest,
+        "class_names": card.class_names,  # timm's descriptions are keyed by id, in no order
+        "preprocessing": asdict(card.preprocessing),
+        **progress,
+    }
+    config = {
+        "label_names": list(card.class_ids),
+        "label_descriptions": dict(zip(card.class_ids, card.class_names, strict=True)),
+        "hypernym": own,
+    }
+    data_config = {**asdict(card.preprocessing), "input_size": (3, size, size)}
+    del data_config["size"]
+    with replace_folder(folder) as new:
+        tensors = {name: value.contiguous() for name, value in backbone.state_dict().items()}
+        save_file(tensors, new / WEIGHTS, metadata={"format": "pt"})
+        save_config_for_hf(backbone, str(new / CONFIG), config, data_config=data_config)
+        save_tree(new / TREE, card.tree)
+        if state is not None:
+            torch.save(state, new / STATE)
+
+
+def load_checkpoint(folder: Path) -> TrainedModel:
+    """Read a checkpoint folder.
+
+    Raises:
+        RunError: the folder is missing or is not a checkpoint of this version.
+    """
+    card, progress = _load_card(folder)
+    name = f"local-dir:{folder}"
+    backbone = timm.create_model(name, pretrained=True, num_classes=len(card.class_ids))
+    classifier = Classifier(backbone, card.preprocessing.mean, card.preprocessing.std)
+    return TrainedModel(classifier.eval(), card, progress)
+
+
+def load_state(folder: Path, classifier: Classifier) -> dict[str, Any]:
+    """Load the weights of `folder` into a classifier and return what else training resumes from.
+
+    Raises:
+        RunError: the checkpoint is not there, or holds no such state.
+    """
+    recover_folder(folder)
+    if not (folder / STATE).exists():
+        raise RunError(f"{folder} holds no {STATE}: only checkpoints/last of a run can be resumed.")
+    load_model(classifier.backbone, folder / WEIGHTS)
+    state: dict[str, Any] = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    return state
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint meant by a run folder (its best, else its last) or a checkpoint folder.
+
+    Raises:
+        RunError: there is none.
+    """
+    candidates = (path / "checkpoints" / "best", path / "checkpoints" / "last", path)
+    for folder in candidates[:2]:
+        if folder.parent.exists():
+            recover_folder(folder)
+    for folder in candidates:
+        if (folder / WEIGHTS).exists():
+            return folder
+    if not path.exists():
+        raise RunError(f"{path} does not exist: give the folder of a run.")
+    raise RunError(
+        f"{path} holds no checkpoint: give a run that has saved one (see {path}/config.yaml)."
+    )
+
+
+def check_classes(card: Card, dataset: Dataset, folder: Path) -> None:
+    """Check that a model's outputs are the labels of a dataset.
+
+    Raises:
+        MismatchError: the class tables differ.
+    """
+    if card.classes_digest == dataset.classes.digest:
+        return
+    shared = len(set(card.class_ids) & set(dataset.classes.ids))
+    raise MismatchError(
+        f"{folder} was trained on {len(card.class_ids)} classes (digest {card.classes_digest[:8]}) and "
+        f"{dataset.path} has {len(dataset.classes)} (digest {dataset.classes.digest[:8]}); {shared} "
+        f"are in both. Give the dataset that it was trained on, or one of the same release."
+    )
+
+
+def _load_card(folder: Path) -> tuple[Card, dict[str, Any]]:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        own = dict(config["hypernym"])
+        version = own.pop("version")
+    except (OSError, ValueError, KeyError, TypeError) as cause:
+        raise RunError(f"{folder} is not a checkpoint of hypernym ({CONFIG}: {cause!r}).") from cause
+    if version != CARD_VERSION:
+        raise RunError(f"{folder} has version {version}; this hypernym reads {CARD_VERSION}.")
+    digest = own.pop("classes_digest")
+    preprocessing = own.pop("preprocessing")
+    preprocessing |= {name: tuple(preprocessing[name]) for name in ("mean", "std")}
+    card = Card(
+        class_ids=tuple(config["label_names"]),
+        class_names=tuple(own.pop("class_names")),
+        tree=load_tree(folder / TREE, classes_digest=digest),
+        preprocessing=Preprocessing(**preprocessing),
+        scheme=Scheme(own.pop("scheme")),
+    )
+    return card, own

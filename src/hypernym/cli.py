@@ -1,0 +1,81 @@
+"""The command line: words -> verb -> printed result.
+
+Commands are named here and imported when called: `hypernym --help` imports neither torch nor NumPy.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from cyclopts import App, CycloptsError
+from pydantic import ValidationError
+
+from hypernym import __version__
+from hypernym.errors import HypernymError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cyclopts.argument import Argument
+
+EXIT_MISTAKE = 2
+EXIT_INTERRUPTED = 130
+
+app = App(
+    name="hypernym",
+    help="Train image models on labels that form a tree.",
+    help_epilogue="`hypernym COMMAND --help` lists the options of a command. "
+    "Every command takes --json, to print its result for a program.",
+    version=__version__,
+    result_action="return_value",
+)
+tree = App(name="tree", help="Build the label tree of a dataset.")
+app.command("hypernym.commands.demo:demo", help="See the whole pipeline on a drawn world.")
+app.command("hypernym.commands.prepare:prepare", help="Turn raw images into a dataset.")
+app.command(tree)
+tree.command("hypernym.commands.tree:build", help="Build tree.json from WordNet or an edge list.")
+app.command("hypernym.commands.pretrain:pretrain", help="Train a timm model on a dataset.")
+app.command("hypernym.commands.evaluate:evaluate", help="Measure a run on a dataset.")
+app.command("hypernym.commands.predict:predict", help="Name images by paths of the tree.")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 2 a mistake of the request, 130 stopped."""
+    words = sys.argv[1:] if words is None else words
+    as_json = "--json" in words
+    try:
+        result = app(
+            [word for word in words if word != "--json"], exit_on_error=False, print_error=False
+        )
+    except HypernymError as mistake:
+        return _report(str(mistake))
+    except ValidationError as mistake:
+        return _report(_describe(mistake))
+    except CycloptsError as mistake:
+        if isinstance(mistake.__cause__, ValidationError):  # the option's value broke its bounds
+            return _report(_describe(mistake.__cause__, mistake.argument))
+        return _report(str(mistake))
+    except KeyboardInterrupt:
+        print("Stopped. Add --resume to the same command to go on.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    if result is not None:
+        print(json.dumps(asdict(result), default=str, indent=1) if as_json else result)
+    return 0
+
+
+def _report(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return EXIT_MISTAKE
+
+
+def _describe(mistake: ValidationError, argument: Argument | None = None) -> str:
+    """Return place and message of each problem; pydantic's own text ends in a web address."""
+    problems: list[str] = []
+    for problem in mistake.errors():
+        option = ".".join(str(place) for place in problem["loc"]).replace("_", "-")
+        place = argument.name if argument else f"--{option}"
+        problems.append(f"{place} {problem['input']}: {problem['msg'].lower()}.")
+    return " ".join(problems)

@@ -1,0 +1,198 @@
+"""`hypernym pretrain`: train a timm model on a dataset and its tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import yaml
+from cyclopts import Parameter
+from pydantic import validate_call
+
+from hypernym.data.dataset import open_dataset
+from hypernym.data.engine import count_workers
+from hypernym.data.images import Resize
+from hypernym.errors import RunError
+from hypernym.files import check_vacant, make_folder, write_text
+from hypernym.hierarchy.levels import make_levels
+from hypernym.hierarchy.tree import load_tree
+from hypernym.training.config import RUNTIME_OPTIONS, PretrainConfig, RecipeName
+from hypernym.training.recipes import overlay, resolve_config
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hypernym.data.dataset import Dataset
+    from hypernym.data.transforms import Preprocessing
+    from hypernym.hierarchy.tree import Tree
+    from hypernym.training.loop import FitReport
+
+MAX_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class PretrainReport:
+    """What `pretrain` made."""
+
+    run: Path
+    model: str
+    scheme: str
+    epochs: int
+    steps: int
+    best_epoch: int
+    semantic_top1: float
+    """Of the best checkpoint; 0..1."""
+
+    train_loss: float
+    seconds: float
+
+    def __str__(self) -> str:
+        """Return the summary for a person."""
+        return (
+            f"{self.run}: {self.model}, {self.scheme}, {self.epochs} epochs, {self.steps:,} steps in "
+            f"{self.seconds:.0f} s\n"
+            f"  best epoch     {self.best_epoch}\n"
+            f"  semantic top-1 {100 * self.semantic_top1:.1f} %\n"
+            f"Next: hypernym evaluate {self.run} DATASET"
+        )
+
+
+@validate_call
+def pretrain(
+    dataset: Path,
+    run: Path,
+    *,
+    recipe: RecipeName = "standard",
+    config: Annotated[PretrainConfig, Parameter(name="*")] | None = None,
+    resume: bool = False,
+) -> PretrainReport:
+    """Train a timm model on a dataset, with a loss that knows its tree.
+
+    Args:
+        dataset: A prepared dataset with a tree.
+        run: The folder to make: configuration, metrics, checkpoints.
+        recipe: Where the options start from; what you give is laid over it.
+        config: The options.
+        resume: Go on with a run that was stopped. Its own options are used.
+    """
+    check_vacant(run, resume=resume, what="run")
+    opened = open_dataset(dataset)
+    tree = load_tree(dataset / "tree.json", classes_digest=opened.classes.digest)
+    given = config.model_dump(mode="json", exclude_unset=True) if config else {}
+    resolved = _resolve(run, recipe, given, resume=resume)
+    _write_config(run, resolved, opened)
+
+    report = _train(opened, tree, run, resolved, resume=resume)
+    return PretrainReport(
+        run,
+        resolved.model,
+        resolved.scheme,
+        report.epochs,
+        report.steps,
+        report.best_epoch,
+        report.best_score,
+        report.train_loss,
+        report.seconds,
+    )
+
+
+def _train(
+    dataset: Dataset, tree: Tree, run: Path, config: PretrainConfig, *, resume: bool
+) -> FitReport:
+    """Make model, loss and loaders from the configuration, and fit."""
+    import torch
+
+    from hypernym.checkpoint import Card
+    from hypernym.data.loader import make_eval_loader, make_train_loader
+    from hypernym.data.transforms import make_eval_transform, make_train_transform
+    from hypernym.inference import choose_device, measure
+    from hypernym.losses import make_loss
+    from hypernym.models import Classifier, make_backbone
+    from hypernym.training.loop import Measured, fit
+    from hypernym.training.task import LabelTask
+
+    device = choose_device(config.device)
+    on_gpu = device.type == "cuda"
+    workers = min(MAX_WORKERS, count_workers(None) - 1) if config.workers is None else config.workers
+    size = config.image_size or dataset.image_size
+    levels = make_levels(tree)
+
+    torch.manual_seed(config.seed)
+    num_classes = len(dataset.classes)
+    backbone = make_backbone(
+        config.model, num_classes=num_classes, image_size=size, pretrained=config.pretrained
+    )
+    preprocessing = _make_preprocessing(backbone, dataset, size)
+    classifier = Classifier(backbone, preprocessing.mean, preprocessing.std)
+    criterion = make_loss(
+        config.scheme,
+        levels,
+        label_smoothing=config.loss.label_smoothing,
+        max_weight=config.loss.max_weight,
+    )
+    task = LabelTask(classifier, criterion.to(device))
+    loader = make_train_loader(
+        dataset,
+        make_train_transform(size, config.augment.min_scale, config.augment.flip),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        workers=workers,
+        pin=on_gpu,
+    )
+    num_val = len(dataset.index("val"))
+
+    def measure_val() -> Measured:
+        transform = make_eval_transform(preprocessing)
+        batches = make_eval_loader(
+            dataset, "val", transform, batch_size=config.batch_size, workers=workers, pin=on_gpu
+        )
+        accuracy = measure(classifier, batches, levels, device, num_val)
+        figures = {"val/top1": accuracy.top1, "val/semantic_top1": accuracy.semantic_top1}
+        return Measured(accuracy.semantic_top1, figures)
+
+    card = Card(dataset.classes.ids, dataset.classes.names, tree, preprocessing, config.scheme)
+    return fit(task, loader, run, config, card, measure_val, device, resume=resume)
+
+
+def _make_preprocessing(backbone: nn.Module, dataset: Dataset, size: int) -> Preprocessing:
+    """Take mean and std from the model, and the view from how the dataset was prepared."""
+    from timm.data import resolve_data_config
+
+    from hypernym.data.transforms import Preprocessing, crop_mode_of
+
+    timm_config = resolve_data_config(model=backbone)
+    crop_mode = crop_mode_of(Resize(dataset.card["images"]["resize"]))
+    return Preprocessing(size, timm_config["mean"], timm_config["std"], crop_mode)
+
+
+def _resolve(run: Path, recipe: RecipeName, given: dict[str, Any], *, resume: bool) -> PretrainConfig:
+    """Return the recipe under the given options; of a resumed run, what it was begun with."""
+    path = run / "config.yaml"
+    if not (resume and path.exists()):
+        return resolve_config(recipe, given)
+    begun = yaml.safe_load(path.read_text(encoding="utf-8"))["config"]
+    resolved = PretrainConfig.model_validate(overlay(begun, given))
+    before = PretrainConfig.model_validate(begun).model_dump(exclude=RUNTIME_OPTIONS)
+    now = resolved.model_dump(exclude=RUNTIME_OPTIONS)
+    changed = [name for name in before if before[name] != now[name]]
+    if changed:
+        raise RunError(
+            f"{run} was begun with {changed[0]} {before[changed[0]]}, not {now[changed[0]]}: leave "
+            f"--{changed[0].replace('_', '-')} away to resume it, or give a new folder."
+        )
+    return resolved
+
+
+def _write_config(run: Path, config: PretrainConfig, dataset: Dataset) -> None:
+    """Write down, before the first step, all that the run starts from."""
+    make_folder(run)
+    document = {
+        "dataset": {
+            "path": str(dataset.path),
+            "digest": dataset.card["digest"],
+            "classes_digest": dataset.classes.digest,
+        },
+        "config": config.model_dump(mode="json"),
+    }
+    write_text(run / "config.yaml", yaml.safe_dump(document, sort_keys=False))

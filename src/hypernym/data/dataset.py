@@ -1,0 +1,75 @@
+"""A dataset folder, opened: what its card says, its classes, its images at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hypernym.data.classes import ClassTable, load_classes
+from hypernym.data.shards import ShardReader, index_path, open_index
+from hypernym.errors import DatasetError
+from hypernym.files import read_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+CARD = "dataset.json"
+CARD_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A finished dataset. `card` is the content of `dataset.json`."""
+
+    path: Path
+    card: dict[str, Any]
+    classes: ClassTable
+
+    @property
+    def image_size(self) -> int:
+        """The size, in pixels, that the images were prepared at."""
+        return int(self.card["images"]["size"])
+
+    def index(self, split: str) -> NDArray[np.void]:
+        """Return the index of a split, mapped into memory.
+
+        Raises:
+            DatasetError: there is no such split, or it has no image.
+        """
+        rows = open_index(index_path(self.path, split))
+        if not len(rows):
+            raise DatasetError(
+                f"{self.path} has no image in its {split} split: prepare it with "
+                f"{'--val-per-class 1 or more' if split == 'val' else 'more images'}."
+            )
+        return rows
+
+    def reader(self, split: str) -> ShardReader:
+        """Return a reader of a split's images."""
+        return ShardReader(self.path / split)
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Open a finished dataset.
+
+    Raises:
+        DatasetError: the folder is missing, unfinished, or its class table is not its own.
+    """
+    if not path.is_dir():
+        raise DatasetError(f"{path} is not a folder: make a dataset with `hypernym prepare`.")
+    if not (path / CARD).exists():
+        raise DatasetError(
+            f"{path} has no {CARD}: it is not a dataset, or its preparation has not ended. Run "
+            f"`hypernym prepare SOURCE {path} --resume` with the options of the first run."
+        )
+    card = read_json(path / CARD, "dataset", CARD_VERSION, DatasetError)
+    classes = load_classes(path / "classes.csv")
+    if classes.digest != card["classes_digest"]:
+        raise DatasetError(
+            f"{path / 'classes.csv'} is not the class table that {path / CARD} was written with: "
+            f"restore it, for a label index is a row of it."
+        )
+    return Dataset(path, card, classes)

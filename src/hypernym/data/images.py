@@ -1,0 +1,267 @@
+"""One image: bytes in, `Prepared` or `Rejected` out.
+
+What is handled, and how:
+    size      known from the header before anything is decoded; over `MAX_PIXELS` is refused
+    JPEG      decoded by libjpeg-turbo, large photos at a fraction of their size (scaled DCT)
+    others    PNG, WebP, GIF (first frame), BMP, TIFF, CMYK, 16-bit, palette, grey: by Pillow, to RGB
+    alpha     laid on white
+    EXIF      the picture is turned as its orientation says, and the tag is dropped
+    gzip      a gzip-compressed image (ImageNet-21K has dozens) is unpacked, within bounds
+    small     an image that the policy leaves at its size keeps its JPEG bytes, if they are clean
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import simplejpeg
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from hypernym.data.rejections import Reason, Rejected, RejectionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+MAX_PIXELS = 89_478_485
+"""Pillow's own bound against decompression bombs: 256 MiB of RGB."""
+
+MIN_SIDE = 8
+"""Pixels; a shorter side holds no picture of anything."""
+
+MAX_UNPACKED_BYTES = 64 << 20
+"""An image that unpacks to more from gzip is a bomb."""
+
+EXIF_ORIENTATION = 0x0112
+PILLOW_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's decoders raise on damaged files."""
+
+JPEG_MAGIC = b"\xff\xd8\xff"
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+class Resize(StrEnum):
+    """How an image becomes `size` pixels large."""
+
+    SQUISH = "squish"
+    """To a square; the aspect ratio is not kept (the paper's preparation)."""
+
+    SHORT_EDGE = "short-edge"
+    """The shorter side becomes `size`; the aspect ratio is kept."""
+
+
+@dataclass(frozen=True)
+class ImagePolicy:
+    """What is made of an image.
+
+    Images are never enlarged here: an image within the size is stored as it is and the loader
+    resizes it, as the official preparation does.
+    """
+
+    size: int
+    """Pixels of a side (squish) or of the shorter side (short-edge)."""
+
+    resize: Resize
+    quality: int
+    """JPEG quality, 1 to 100."""
+
+    def target(self, width: int, height: int) -> tuple[int, int]:
+        """Return the stored width and height of an image of the given width and height."""
+        match self.resize:
+            case Resize.SQUISH:
+                fits = max(width, height) < self.size
+                return (width, height) if fits else (self.size, self.size)
+            case Resize.SHORT_EDGE:
+                scale = min(1.0, self.size / min(width, height))
+                return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image that is ready to be stored."""
+
+    jpeg: bytes
+    width: int
+    """Pixels of the original, as a viewer shows it."""
+
+    height: int
+    form: str
+    """The format of the original: JPEG, PNG ..."""
+
+
+def prepare_image(data: bytes, policy: ImagePolicy) -> Prepared | Rejected:
+    """Decode, check, resize and encode one image."""
+    try:
+        data = _unpack(data)
+        header = _read_header(data)
+        if header.is_plain_jpeg:
+            return _prepare_jpeg(data, header, policy)
+        pixels = _decode_other(data)
+        height, width = pixels.shape[:2]
+        jpeg = _encode(_resize(pixels, *policy.target(width, height)), policy)
+        return Prepared(jpeg, width, height, header.form)
+    except RejectionError as rejection:
+        return rejection.rejected
+
+
+def decode_image(data: bytes) -> Pixels:
+    """Decode an image of any kind that `prepare` takes to RGB pixels (H, W, 3), at its full size.
+
+    Raises:
+        RejectionError: with the reason for which `prepare` would leave it out.
+    """
+    data = _unpack(data)
+    return _decode_jpeg(data) if _read_header(data).is_plain_jpeg else _decode_other(data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    form: str
+    mode: str
+    width: int
+    height: int
+    orientation: int
+    """As EXIF says, of a JPEG; 1 is upright."""
+
+    @property
+    def is_plain_jpeg(self) -> bool:
+        """Whether libjpeg-turbo alone gives the right pixels."""
+        return self.form == "JPEG" and self.mode in {"RGB", "L"} and self.orientation == 1
+
+
+def _unpack(data: bytes) -> bytes:
+    """Take an image out of gzip, if it is in one."""
+    if not data.startswith(GZIP_MAGIC):
+        return data
+    try:
+        unpacker = zlib.decompressobj(wbits=31)
+        unpacked = unpacker.decompress(data, MAX_UNPACKED_BYTES)
+    except zlib.error as cause:
+        raise RejectionError(Reason.UNDECODABLE, f"gzip: {cause}") from cause
+    if unpacker.unconsumed_tail:
+        raise RejectionError(Reason.TOO_LARGE, f"gzip: over {MAX_UNPACKED_BYTES} bytes")
+    if not unpacker.eof:
+        raise RejectionError(Reason.TRUNCATED, "gzip: the stream does not end")
+    return unpacked
+
+
+def _read_header(data: bytes) -> _Header:
+    if not data:
+        raise RejectionError(Reason.EMPTY)
+    try:
+        with _open_image(data) as image:
+            width, height = image.size
+            # Only a JPEG has its EXIF before its pixels; others are turned when they are decoded.
+            is_jpeg = image.format == "JPEG"
+            orientation = image.getexif().get(EXIF_ORIENTATION, 1) if is_jpeg else 1
+            header = _Header(str(image.format), image.mode, width, height, orientation)
+    except UnidentifiedImageError as cause:
+        reason = Reason.UNDECODABLE if data.startswith(JPEG_MAGIC) else Reason.NOT_AN_IMAGE
+        raise RejectionError(reason, "no image format fits its first bytes") from cause
+    if width * height > MAX_PIXELS:
+        raise RejectionError(Reason.TOO_LARGE, f"{width}x{height} pixels")
+    if min(width, height) < MIN_SIDE:
+        raise RejectionError(Reason.TOO_SMALL, f"{width}x{height} pixels")
+    return header
+
+
+def _open_image(data: bytes) -> Image.Image:
+    """Open an image without decoding it; damage anywhere in its header is a rejection."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise
+    except Image.DecompressionBombError as cause:
+        raise RejectionError(Reason.TOO_LARGE, str(cause)) from cause
+    except PILLOW_ERRORS as cause:
+        raise RejectionError(Reason.UNDECODABLE, str(cause)) from cause
+
+
+def _prepare_jpeg(data: bytes, header: _Header, policy: ImagePolicy) -> Prepared:
+    width, height = policy.target(header.width, header.height)
+    unchanged = (width, height) == (header.width, header.height)
+    # Scaled decoding to twice the target or more leaves the anti-aliasing to the resizer.
+    pixels = _decode_jpeg(data) if unchanged else _decode_jpeg(data, 2 * width, 2 * height)
+    if unchanged and header.mode == "RGB":
+        jpeg = data
+    else:
+        jpeg = _encode(_resize(pixels, width, height), policy)
+    return Prepared(jpeg, header.width, header.height, header.form)
+
+
+def _decode_jpeg(data: bytes, least_width: int = 0, least_height: int = 0) -> Pixels:
+    """Decode to RGB (H, W, 3): whole, or at a fraction of the size that is at least the least."""
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(
+            data, colorspace="RGB", min_width=least_width, min_height=least_height
+        )
+    except ValueError as cause:
+        if "extraneous bytes" in str(cause):  # harmless padding, which some cameras write
+            return _decode_other(data)
+        ends = "premature end of jpeg" in str(cause).lower()
+        raise RejectionError(Reason.TRUNCATED if ends else Reason.UNDECODABLE, str(cause)) from cause
+    return pixels
+
+
+def _decode_other(data: bytes) -> Pixels:
+    import numpy as np
+
+    try:
+        with _open_image(data) as image, warnings.catch_warnings(action="ignore"):
+            return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+    except PILLOW_ERRORS as cause:
+        reason = Reason.TRUNCATED if "truncated" in str(cause) else Reason.UNDECODABLE
+        raise RejectionError(reason, str(cause)) from cause
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return image.point(lambda value: value / 256).convert("L").convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _resize(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Resize by anti-aliased bicubic interpolation, (H, W, 3) to (height, width, 3)."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    import torch
+    from torch.nn.functional import interpolate
+
+    # A (1, 3, H, W) view of pixels that lie channels-last: torch has a uint8 kernel for just that.
+    view_1CHW = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
+    resized_1CHW = interpolate(view_1CHW, (height, width), mode="bicubic", antialias=True)
+    resized: Pixels = resized_1CHW.squeeze(0).permute(1, 2, 0).contiguous().numpy()
+    return resized
+
+
+def _encode(pixels: Pixels, policy: ImagePolicy) -> bytes:
+    import numpy as np
+
+    contiguous = np.ascontiguousarray(pixels)
+    return bytes(
+        simplejpeg.encode_jpeg(
+            contiguous, quality=policy.quality, colorspace="RGB", colorsubsampling="420"
+        )
+    )

@@ -1,0 +1,66 @@
+"""Models: any timm model, with the normalisation that it was trained with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import timm
+import torch
+from torch import nn
+
+from hypernym.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Classifier(nn.Module):
+    """A timm model that takes pixels as they are stored.
+
+    It carries its own mean and std, so that a teacher, a student and a downstream user can each be
+    given the same uint8 images.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+        """Map uint8 images (B, 3, H, W) to logits (B, classes)."""
+        logits_BC: torch.Tensor = self.backbone((images_BCHW.float() - self.mean) / self.std)
+        return logits_BC
+
+
+def make_backbone(
+    name: str, *, num_classes: int, image_size: int, pretrained: bool = False
+) -> nn.Module:
+    """Make a timm model with a new head for `num_classes` classes.
+
+    Args:
+        name: A timm name, also with a tag (`resnet50.a1_in1k`), `hf-hub:` or `local-dir:` source.
+        num_classes: Outputs of the head.
+        image_size: Pixels of a side; models with a fixed input size are built for it.
+        pretrained: Start from timm's weights for everything but the head.
+
+    Raises:
+        UsageError: timm has no such model, no weights for it, or it cannot take this size.
+    """
+    is_local = name.startswith(("hf-hub:", "local-dir:"))
+    if not is_local and not timm.is_model(name):
+        raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}.")
+    config = None if is_local else timm.get_pretrained_cfg(name, allow_unregistered=True)
+    size = {"img_size": image_size} if config and config.fixed_input_size else {}
+    try:
+        backbone: nn.Module = timm.create_model(
+            name, pretrained=pretrained, num_classes=num_classes, **size
+        )
+    except (RuntimeError, ValueError, AssertionError, OSError) as cause:
+        raise UsageError(
+            f"timm cannot make {name!r} for {image_size} px, pretrained {pretrained}: {cause}"
+        ) from cause
+    return backbone

@@ -1,0 +1,84 @@
+"""Progress: a bar with rate and time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PLAIN_LINE_SECONDS = 10.0
+"""Where output is not a terminal, one line in this many seconds keeps a log readable."""
+
+
+class Advance(Protocol):
+    """What the worker calls."""
+
+    def __call__(self, amount: int = 1, note: str = "") -> None:
+        """Tell that `amount` more of the work is done; `note` is shown beside it."""
+
+
+@contextmanager
+def show_progress(title: str, total: int, unit: str, *, done: int = 0) -> Iterator[Advance]:
+    """Show the progress of work of `total` units, on standard error.
+
+    `done` units were done before, by a run that this one resumes: they count for the place, not for
+    the rate.
+    """
+    shown = _show_bar if sys.stderr.isatty() else _show_lines
+    with shown(title, total, unit, done) as advance:
+        yield advance
+
+
+@contextmanager
+def _show_bar(title: str, total: int, unit: str, done: int) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TaskProgressColumn(show_speed=True),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total, completed=done, note="")
+
+        def advance(amount: int = 1, note: str = "") -> None:
+            bar.update(task, advance=amount)
+            if note:
+                bar.update(task, note=note)
+
+        yield advance
+
+
+@contextmanager
+def _show_lines(title: str, total: int, unit: str, done: int) -> Iterator[Advance]:
+    began = last = time.monotonic()
+    count = done
+
+    def advance(amount: int = 1, note: str = "") -> None:
+        nonlocal count, last
+        count += amount
+        now = time.monotonic()
+        if now - last >= PLAIN_LINE_SECONDS:
+            last = now
+            rate = (count - done) / (now - began)
+            left = (total - count) / rate if rate else 0.0
+            line = f"{title}: {count}/{total} {unit}, {rate:.1f}/s, {left:.0f} s left {note}"
+            print(line.rstrip(), file=sys.stderr, flush=True)  # noqa: T201 - this is the display
+
+    yield advance

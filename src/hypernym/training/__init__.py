@@ -1,0 +1,1 @@
+"""Training: one loop, given a task."""
