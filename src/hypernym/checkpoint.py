@@ -46,6 +46,8 @@ class Card:
     tree: Tree
     preprocessing: Preprocessing
     scheme: Scheme
+    dataset_digest: str
+    """Of the dataset that it was trained on."""
 
     @property
     def classes_digest(self) -> str:
@@ -85,6 +87,7 @@ def save_checkpoint(
         "version": CARD_VERSION,
         "scheme": card.scheme,
         "classes_digest": card.classes_digest,
+        "dataset_digest": card.dataset_digest,
         "class_names": card.class_names,  # timm's descriptions are keyed by id, in no order
         "preprocessing": asdict(card.preprocessing),
         **progress,
@@ -118,15 +121,24 @@ def load_checkpoint(folder: Path) -> TrainedModel:
     return TrainedModel(classifier.eval(), card, progress)
 
 
-def load_state(folder: Path, classifier: Classifier) -> dict[str, Any]:
+def is_resumable(folder: Path) -> bool:
+    """Tell whether training can go on from a checkpoint folder."""
+    recover_folder(folder)
+    return (folder / STATE).exists()
+
+
+def load_state(folder: Path, classifier: Classifier, card: Card) -> dict[str, Any]:
     """Load the weights of `folder` into a classifier and return what else training resumes from.
 
     Raises:
-        RunError: the checkpoint is not there, or holds no such state.
+        RunError: the checkpoint is of another dataset.
     """
-    recover_folder(folder)
-    if not (folder / STATE).exists():
-        raise RunError(f"{folder} holds no {STATE}: only checkpoints/last of a run can be resumed.")
+    found, _ = _load_card(folder)
+    if found.dataset_digest != card.dataset_digest:
+        raise RunError(
+            f"{folder} was trained on the dataset with digest {found.dataset_digest[:8]}, not "
+            f"{card.dataset_digest[:8]}: give the dataset of the first run to resume it."
+        )
     load_model(classifier.backbone, folder / WEIGHTS)
     state: dict[str, Any] = torch.load(folder / STATE, map_location="cpu", weights_only=True)
     return state
@@ -186,5 +198,6 @@ def _load_card(folder: Path) -> tuple[Card, dict[str, Any]]:
         tree=load_tree(folder / TREE, classes_digest=digest),
         preprocessing=Preprocessing(**preprocessing),
         scheme=Scheme(own.pop("scheme")),
+        dataset_digest=own.pop("dataset_digest"),
     )
     return card, own

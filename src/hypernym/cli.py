@@ -59,7 +59,7 @@ def main(words: Sequence[str] | None = None) -> int:
             return _report(_describe(mistake.__cause__, mistake.argument))
         return _report(str(mistake))
     except KeyboardInterrupt:
-        print("Stopped. Add --resume to the same command to go on.", file=sys.stderr)
+        print("Stopped. prepare and pretrain go on from here with --resume.", file=sys.stderr)
         return EXIT_INTERRUPTED
     if result is not None:
         print(json.dumps(asdict(result), default=str, indent=1) if as_json else result)
@@ -76,6 +76,6 @@ def _describe(mistake: ValidationError, argument: Argument | None = None) -> str
     problems: list[str] = []
     for problem in mistake.errors():
         option = ".".join(str(place) for place in problem["loc"]).replace("_", "-")
-        place = argument.name if argument else f"--{option}"
+        place = f"--{option}" if option or argument is None else argument.name
         problems.append(f"{place} {problem['input']}: {problem['msg'].lower()}.")
     return " ".join(problems)

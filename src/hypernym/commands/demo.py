@@ -98,8 +98,8 @@ def demo(
     measured = {}
     for number, scheme in enumerate((Scheme.SINGLE_LABEL, Scheme.SEMANTIC), start=3):
         say(f"[bold]{number}/5 pretrain[/]  with the {scheme} loss, then evaluate")
-        config = hn.PretrainConfig(scheme=scheme, epochs=epochs, seed=seed)
-        hn.pretrain(out / "dataset", out / scheme, recipe="small", config=config)
+        options = hn.PretrainConfig(scheme=scheme, epochs=epochs, seed=seed)
+        hn.pretrain(out / "dataset", out / scheme, recipe="small", options=options)
         measured[scheme.value] = hn.evaluate(out / scheme, out / "dataset").accuracy
 
     say("[bold]5/5 predict[/]   three pictures that no one has seen")

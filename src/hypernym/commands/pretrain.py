@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import yaml
 from cyclopts import Parameter
 from pydantic import validate_call
 
@@ -14,13 +13,15 @@ from hypernym.data.dataset import open_dataset
 from hypernym.data.engine import count_workers
 from hypernym.data.images import Resize
 from hypernym.errors import RunError
-from hypernym.files import check_vacant, make_folder, write_text
+from hypernym.files import check_vacant
 from hypernym.hierarchy.levels import make_levels
 from hypernym.hierarchy.tree import load_tree
-from hypernym.training.config import RUNTIME_OPTIONS, PretrainConfig, RecipeName
+from hypernym.training.config import RUNTIME_OPTIONS, PretrainConfig, RecipeName, read_config
 from hypernym.training.recipes import overlay, resolve_config
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
     from hypernym.data.dataset import Dataset
@@ -64,7 +65,8 @@ def pretrain(
     run: Path,
     *,
     recipe: RecipeName = "standard",
-    config: Annotated[PretrainConfig, Parameter(name="*")] | None = None,
+    config: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
+    options: Annotated[PretrainConfig, Parameter(name="*")] | None = None,
     resume: bool = False,
 ) -> PretrainReport:
     """Train a timm model on a dataset, with a loss that knows its tree.
@@ -72,16 +74,16 @@ def pretrain(
     Args:
         dataset: A prepared dataset with a tree.
         run: The folder to make: configuration, metrics, checkpoints.
-        recipe: Where the options start from; what you give is laid over it.
-        config: The options.
+        recipe: Where the options start from.
+        config: YAML files whose keys are the options' names; they are laid over the recipe in turn.
+        options: The options; they are laid over recipe and files.
         resume: Go on with a run that was stopped. Its own options are used.
     """
     check_vacant(run, resume=resume, what="run")
     opened = open_dataset(dataset)
     tree = load_tree(dataset / "tree.json", classes_digest=opened.classes.digest)
-    given = config.model_dump(mode="json", exclude_unset=True) if config else {}
-    resolved = _resolve(run, recipe, given, resume=resume)
-    _write_config(run, resolved, opened)
+    given = options.model_dump(mode="json", exclude_unset=True) if options else {}
+    resolved = _resolve(run, recipe, config, given, resume=resume)
 
     report = _train(opened, tree, run, resolved, resume=resume)
     return PretrainReport(
@@ -151,7 +153,8 @@ def _train(
         figures = {"val/top1": accuracy.top1, "val/semantic_top1": accuracy.semantic_top1}
         return Measured(accuracy.semantic_top1, figures)
 
-    card = Card(dataset.classes.ids, dataset.classes.names, tree, preprocessing, config.scheme)
+    classes, digest = dataset.classes, dataset.card["digest"]
+    card = Card(classes.ids, classes.names, tree, preprocessing, config.scheme, digest)
     return fit(task, loader, run, config, card, measure_val, device, resume=resume)
 
 
@@ -166,33 +169,23 @@ def _make_preprocessing(backbone: nn.Module, dataset: Dataset, size: int) -> Pre
     return Preprocessing(size, timm_config["mean"], timm_config["std"], crop_mode)
 
 
-def _resolve(run: Path, recipe: RecipeName, given: dict[str, Any], *, resume: bool) -> PretrainConfig:
-    """Return the recipe under the given options; of a resumed run, what it was begun with."""
-    path = run / "config.yaml"
-    if not (resume and path.exists()):
+def _resolve(
+    run: Path, recipe: RecipeName, files: Sequence[Path], given: dict[str, Any], *, resume: bool
+) -> PretrainConfig:
+    """Lay files over the recipe and options over files; of a resumed run, check that nothing changed."""
+    for path in reversed(files):
+        given = overlay(read_config(path), given)
+    begun = run / "config.yaml"
+    if not (resume and begun.exists()):
         return resolve_config(recipe, given)
-    begun = yaml.safe_load(path.read_text(encoding="utf-8"))["config"]
-    resolved = PretrainConfig.model_validate(overlay(begun, given))
-    before = PretrainConfig.model_validate(begun).model_dump(exclude=RUNTIME_OPTIONS)
-    now = resolved.model_dump(exclude=RUNTIME_OPTIONS)
-    changed = [name for name in before if before[name] != now[name]]
+    before = read_config(begun)
+    resolved = PretrainConfig.model_validate(overlay(before, given))
+    now = resolved.model_dump(mode="json")
+    changed = [name for name in before if before[name] != now[name] and name not in RUNTIME_OPTIONS]
     if changed:
+        name = changed[0]
         raise RunError(
-            f"{run} was begun with {changed[0]} {before[changed[0]]}, not {now[changed[0]]}: leave "
-            f"--{changed[0].replace('_', '-')} away to resume it, or give a new folder."
+            f"{run} was begun with {name} {before[name]}, not {now[name]}: leave "
+            f"--{name.replace('_', '-')} away to resume it, or give a new folder."
         )
     return resolved
-
-
-def _write_config(run: Path, config: PretrainConfig, dataset: Dataset) -> None:
-    """Write down, before the first step, all that the run starts from."""
-    make_folder(run)
-    document = {
-        "dataset": {
-            "path": str(dataset.path),
-            "digest": dataset.card["digest"],
-            "classes_digest": dataset.classes.digest,
-        },
-        "config": config.model_dump(mode="json"),
-    }
-    write_text(run / "config.yaml", yaml.safe_dump(document, sort_keys=False))

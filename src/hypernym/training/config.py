@@ -7,10 +7,14 @@ a configuration with other values (`recipes.py`).
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from hypernym.errors import UsageError, nearest
+from hypernym.files import write_text
 from hypernym.hierarchy.scheme import Scheme
 
 
@@ -114,7 +118,40 @@ class PretrainConfig(Options):
     """Steps between records in metrics.jsonl."""
 
 
+RecipeName = Literal["standard", "small"]
+
 RUNTIME_OPTIONS = {"device", "workers", "log_every"}
 """Options that a resumed run may change: they do not change what is learned."""
 
-RecipeName = Literal["standard", "small"]
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read options from a YAML file, as they are written there.
+
+    Raises:
+        UsageError: the file is missing, is no YAML, or has a key that is no option.
+    """
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
+        raise UsageError(f"{path} cannot be read as YAML ({' '.join(str(cause).split())}).") from cause
+    if options is None:
+        return {}
+    _check_keys(path, options, PretrainConfig, "")
+    return dict(options)
+
+
+def save_config(path: Path, config: PretrainConfig) -> None:
+    """Write all options as YAML, from which `read_config` reads them."""
+    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def _check_keys(path: Path, options: object, group: type[BaseModel], prefix: str) -> None:
+    if not isinstance(options, dict):
+        raise UsageError(f"{path}: {prefix or 'the file'} must be a mapping of options to values.")
+    for key, value in options.items():
+        if key not in group.model_fields:
+            hint = nearest(str(key), group.model_fields)
+            raise UsageError(f"{path}: there is no option {prefix}{key}{hint}.")
+        annotation = group.model_fields[key].annotation
+        if isinstance(annotation, type) and issubclass(annotation, Options):
+            _check_keys(path, value, annotation, f"{prefix}{key}.")

@@ -2,11 +2,11 @@
 
 Order of a start, whether new or resumed:
     1. the caller seeds torch and makes the classifier, so that the first weights are the seed's
-    2. the task goes to the device
-    3. optimizer, schedule and scaler are made
-    4. a resumed run loads all of their states and the position (epoch, step)
-    5. metric records after the position are taken back
-    6. the loader is moved to the position
+    2. the classifier goes to the device; optimizer, schedule and scaler are made
+    3. the folder is made and config.yaml written
+    4. a resumed run loads weights, the states of all of these, and the number of steps done
+    5. metric records after that step are taken back
+    6. the loader is moved to the place in the epoch that the number of steps says
 Each step seeds torch from (seed, step): what is drawn in it depends on nothing before.
 """
 
@@ -21,21 +21,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from hypernym.checkpoint import STATE, load_state, save_checkpoint
+from hypernym.checkpoint import is_resumable, load_state, save_checkpoint
 from hypernym.data.loader import derive_seed
 from hypernym.errors import DivergenceError
+from hypernym.files import make_folder
 from hypernym.progress import show_progress
-from hypernym.training.config import Precision
+from hypernym.training.config import Precision, save_config
 from hypernym.training.log import MetricLog
 from hypernym.training.optimizer import make_optimizer, make_schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from hypernym.checkpoint import Card
     from hypernym.data.loader import Batch, TrainLoader
+    from hypernym.progress import Advance
     from hypernym.training.config import PretrainConfig
     from hypernym.training.task import Task
 
@@ -65,25 +67,6 @@ class FitReport:
     """Of this process; not of earlier ones that it resumed."""
 
 
-class Stateful(Protocol):
-    """What a resumed run restores."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return tensors and plain values."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore them."""
-
-
-@dataclass
-class _Position:
-    """Where training stands: `step` steps of all are done."""
-
-    step: int = 0
-    best_epoch: int = 0
-    best_score: float = -math.inf
-
-
 def fit(
     task: Task,
     loader: TrainLoader,
@@ -98,126 +81,136 @@ def fit(
     """Train a task for all epochs, with a measurement and a checkpoint after each.
 
     Raises:
-        DivergenceError: the loss is not finite; the weights before it are in checkpoints/last.
+        DivergenceError: the loss is not finite; checkpoints/last holds the last whole epoch.
     """
     began = time.monotonic()
-    classifier = task.classifier.to(device).to(memory_format=torch.channels_last)
     num_steps = config.epochs * loader.steps_per_epoch
-    precision = resolve_precision(config.precision, device)
-    optimizer = make_optimizer(classifier, config.optim)
-    schedule = make_schedule(optimizer, config.optim, num_steps)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    stateful: dict[str, Stateful] = {"optimizer": optimizer, "schedule": schedule, "scaler": scaler}
+    trainer = Trainer(task, config, device, num_steps)
+    make_folder(run)
+    save_config(run / "config.yaml", config)
     last, best = run / "checkpoints" / "last", run / "checkpoints" / "best"
-    position = _Position()
-    if resume and (last / STATE).exists():
-        state = load_state(last, classifier)
-        for name, thing in stateful.items():
-            thing.load_state_dict(state[name])
-        position = _Position(**state["position"])
+    if resume and is_resumable(last):
+        trainer.load_state_dict(load_state(last, task.classifier, card))
 
-    mean_loss = math.nan
+    train_loss = math.nan
     with (
-        MetricLog(run, position.step) as log,
-        show_progress("training", num_steps, "steps", done=position.step) as advance,
+        MetricLog(run, trainer.steps_done) as log,
+        show_progress("training", num_steps, "steps", done=trainer.steps_done) as advance,
     ):
-        while position.step < num_steps:
-            epoch, first_step = divmod(position.step, loader.steps_per_epoch)
-            window = _Window(config.batch_size)
-            classifier.train()
-            for batch in loader.batches(epoch, first_step):
-                torch.manual_seed(derive_seed(config.seed, position.step))
-                loss = _take_step(
-                    task, batch, optimizer, scaler, config, device, precision, position.step
-                )
-                schedule.step()
-                position.step += 1
-                window.add(loss)
-                advance(note=f"loss {loss:.3f}")
-                if position.step % config.log_every == 0:
-                    lr = float(schedule.get_last_lr()[0])
-                    log.write(position.step, epoch=epoch, lr=lr, **window.take())
-            mean_loss = window.mean
+        while trainer.steps_done < num_steps:
+            epoch, first_step = divmod(trainer.steps_done, loader.steps_per_epoch)
+            train_loss = trainer.run_epoch(epoch, loader.batches(epoch, first_step), log, advance)
             measured = measure()
-            log.write(position.step, epoch=epoch, **measured.figures)
-            progress = {"epoch": epoch + 1, "step": position.step, "figures": measured.figures}
-            if measured.score > position.best_score:
-                position.best_score, position.best_epoch = measured.score, epoch + 1
-                save_checkpoint(best, classifier, card, progress)
-            state = {
-                "position": vars(position),
-                **{name: thing.state_dict() for name, thing in stateful.items()},
-            }
-            save_checkpoint(last, classifier, card, progress, state)
+            log.write(trainer.steps_done, epoch=epoch, **measured.figures)
+            progress = {"epoch": epoch + 1, "step": trainer.steps_done, "figures": measured.figures}
+            if measured.score > trainer.best_score:
+                trainer.best_score, trainer.best_epoch = measured.score, epoch + 1
+                save_checkpoint(best, task.classifier, card, progress)
+            save_checkpoint(last, task.classifier, card, progress, trainer.state_dict())
     return FitReport(
         config.epochs,
-        position.step,
-        position.best_epoch,
-        position.best_score,
-        mean_loss,
+        trainer.steps_done,
+        trainer.best_epoch,
+        trainer.best_score,
+        train_loss,
         time.monotonic() - began,
     )
 
 
-def _take_step(
-    task: Task,
-    batch: Batch,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    config: PretrainConfig,
-    device: torch.device,
-    precision: torch.dtype,
-    step: int,
-) -> float:
-    """Forward, backward, update; return the loss."""
-    images = batch.images.to(device, non_blocking=True)
-    labels = batch.labels.to(device, non_blocking=True)
-    with _autocast(device, precision):
-        losses = task.losses(images, labels)
-    loss = losses["loss"].item()
-    if not math.isfinite(loss):
-        raise DivergenceError(
-            f"the loss became {loss} at step {step}: lower --optim.lr (now {config.optim.lr:g}), or "
-            f"set --precision float32. The weights of the last whole epoch are in checkpoints/last."
-        )
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(scaler.scale(losses["loss"]))
-    scaler.unscale_(optimizer)
-    clip_grad_norm_(task.classifier.parameters(), config.optim.clip_norm)
-    scaler.step(optimizer)
-    scaler.update()
-    return loss
+class Stateful(Protocol):
+    """What a resumed run restores."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Restore them."""
 
 
-class _Window:
-    """The losses since the last record, and of the epoch."""
+class Trainer:
+    """Steps, and all of their state beside the weights."""
 
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size = batch_size
-        self._began = time.monotonic()
-        self._recent: list[float] = []
-        self._sum, self._count = 0.0, 0
+    def __init__(self, task: Task, config: PretrainConfig, device: torch.device, num_steps: int) -> None:
+        self._task = task
+        self._config = config
+        self._device = device
+        self._precision = resolve_precision(config.precision, device)
+        task.classifier.to(device).to(memory_format=torch.channels_last)
+        self._optimizer = make_optimizer(task.classifier, config.optim)
+        self._schedule = make_schedule(self._optimizer, config.optim, num_steps)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision == torch.float16)
+        self.steps_done = 0
+        self.best_epoch = 0
+        self.best_score = -math.inf
 
-    def add(self, loss: float) -> None:
-        self._recent.append(loss)
-        self._sum += loss
-        self._count += 1
+    def run_epoch(self, epoch: int, batches: Iterator[Batch], log: MetricLog, advance: Advance) -> float:
+        """Take a step for each batch and return the mean loss."""
+        self._task.classifier.train()
+        losses: list[float] = []
+        recorded, since = 0, time.monotonic()
+        for batch in batches:
+            losses.append(self.take_step(batch))
+            advance(note=f"loss {losses[-1]:.3f}")
+            if self.steps_done % self._config.log_every == 0:
+                recent, now = losses[recorded:], time.monotonic()
+                figures = {
+                    "train/loss": sum(recent) / len(recent),
+                    "lr": float(self._schedule.get_last_lr()[0]),
+                    "images_per_second": len(recent) * len(batch.labels) / (now - since),
+                }
+                log.write(self.steps_done, epoch=epoch, **figures)
+                recorded, since = len(losses), now
+        return sum(losses) / len(losses)
 
-    def take(self) -> dict[str, float]:
-        """Return the figures since the last call and begin anew."""
-        now = time.monotonic()
-        images = len(self._recent) * self._batch_size
-        figures = {
-            "train/loss": sum(self._recent) / len(self._recent),
-            "images_per_second": images / (now - self._began),
+    def take_step(self, batch: Batch) -> float:
+        """Forward, backward, update; return the loss."""
+        torch.manual_seed(derive_seed(self._config.seed, self.steps_done))
+        images = batch.images.to(self._device, non_blocking=True)
+        labels = batch.labels.to(self._device, non_blocking=True)
+        with _autocast(self._device, self._precision):
+            losses = self._task.losses(images, labels)
+        loss = losses["loss"].item()
+        if not math.isfinite(loss):
+            raise DivergenceError(
+                f"the loss became {loss} at step {self.steps_done}: lower --optim.lr (now "
+                f"{self._config.optim.lr:g}), or set --precision float32. The weights of the last whole "
+                f"epoch are in checkpoints/last."
+            )
+        self._optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(self._scaler.scale(losses["loss"]))
+        self._scaler.unscale_(self._optimizer)
+        clip_grad_norm_(self._task.classifier.parameters(), self._config.optim.clip_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._schedule.step()
+        self.steps_done += 1
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs, beside the weights."""
+        position = {
+            "steps_done": self.steps_done,
+            "best_epoch": self.best_epoch,
+            "best_score": self.best_score,
         }
-        self._began, self._recent = now, []
-        return figures
+        return {
+            "position": position,
+            **{name: part.state_dict() for name, part in self._stateful().items()},
+        }
 
-    @property
-    def mean(self) -> float:
-        """The mean loss of the epoch, or of what was left of it; NaN of nothing."""
-        return self._sum / self._count if self._count else math.nan
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        for name, part in self._stateful().items():
+            part.load_state_dict(state[name])
+        for name, value in state["position"].items():
+            setattr(self, name, value)
+
+    def _stateful(self) -> dict[str, Stateful]:
+        return {
+            "optimizer": self._optimizer,
+            "schedule": self._schedule,
+            "scaler": self._scaler,
+        }
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
