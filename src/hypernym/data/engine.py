@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, TypeVar
@@ -46,7 +47,7 @@ def run_tasks(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([_module_of(function)])
     workers = min(workers, len(tasks))
-    with ProcessPoolExecutor(workers, context, initializer=_use_one_thread) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
         futures = [pool.submit(_run_task, function, task, name(task)) for task in tasks]
         try:
             for future in as_completed(futures):
@@ -76,6 +77,16 @@ def _module_of(function: Callable[..., object]) -> str:
     return str(inner.__module__)
 
 
-def _use_one_thread() -> None:
-    """Leave the cores to the other workers; torch, when a worker imports it, would take them all."""
+def _start_worker() -> None:
+    """Leave the cores to the other workers, and do not outlive the parent."""
+    # torch, when a worker imports it, would take all cores.
     os.environ["OMP_NUM_THREADS"] = "1"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that asked for it is gone, killed perhaps."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hypernym.data.rejections import Reason, Rejected, RejectionError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Pixels = NDArray[np.uint8]
@@ -54,7 +54,11 @@ PILLOW_ERRORS = (
 )
 """What Pillow's decoders raise on damaged files."""
 
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+"""What Pillow may open: not the formats that it hands to other programs (EPS) or that hold no photos."""
+
 JPEG_MAGIC = b"\xff\xd8\xff"
+START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -129,7 +133,7 @@ def decode_image(data: bytes) -> Pixels:
         RejectionError: with the reason for which `prepare` would leave it out.
     """
     data = _unpack(data)
-    return _decode_jpeg(data) if _read_header(data).is_plain_jpeg else _decode_other(data)
+    return _decode_jpeg(data)[0] if _read_header(data).is_plain_jpeg else _decode_other(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,44 +191,44 @@ def _open_image(data: bytes) -> Image.Image:
     """Open an image without decoding it; damage anywhere in its header is a rejection."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            return Image.open(io.BytesIO(data))
+            return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise
     except Image.DecompressionBombError as cause:
         raise RejectionError(Reason.TOO_LARGE, str(cause)) from cause
     except PILLOW_ERRORS as cause:
-        raise RejectionError(Reason.UNDECODABLE, str(cause)) from cause
+        reason = Reason.TRUNCATED if "truncated" in str(cause).lower() else Reason.UNDECODABLE
+        raise RejectionError(reason, str(cause)) from cause
 
 
 def _prepare_jpeg(data: bytes, header: _Header, policy: ImagePolicy) -> Prepared:
     width, height = policy.target(header.width, header.height)
     unchanged = (width, height) == (header.width, header.height)
     # Scaled decoding to twice the target or more leaves the anti-aliasing to the resizer.
-    pixels = _decode_jpeg(data) if unchanged else _decode_jpeg(data, 2 * width, 2 * height)
-    if unchanged and header.mode == "RGB":
+    least = (0, 0) if unchanged else (2 * width, 2 * height)
+    pixels, is_clean = _decode_jpeg(data, *least)
+    if unchanged and header.mode == "RGB" and is_clean:
         jpeg = data
     else:
         jpeg = _encode(_resize(pixels, width, height), policy)
     return Prepared(jpeg, header.width, header.height, header.form)
 
 
-def _decode_jpeg(data: bytes, least_width: int = 0, least_height: int = 0) -> Pixels:
-    """Decode to RGB (H, W, 3): whole, or at a fraction of the size that is at least the least."""
+def _decode_jpeg(data: bytes, least_width: int = 0, least_height: int = 0) -> tuple[Pixels, bool]:
+    """Decode to RGB (H, W, 3), whole or at a fraction that is at least the least; tell if clean."""
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(
             data, colorspace="RGB", min_width=least_width, min_height=least_height
         )
     except ValueError as cause:
         if "extraneous bytes" in str(cause):  # harmless padding, which some cameras write
-            return _decode_other(data)
-        ends = "premature end of jpeg" in str(cause).lower()
+            return _decode_other(data), False
+        ends = END_OF_IMAGE not in data[max(data.rfind(START_OF_SCAN), 0) :]
         raise RejectionError(Reason.TRUNCATED if ends else Reason.UNDECODABLE, str(cause)) from cause
-    return pixels
+    return pixels, True
 
 
 def _decode_other(data: bytes) -> Pixels:
-    import numpy as np
-
     try:
         with _open_image(data) as image, warnings.catch_warnings(action="ignore"):
             return np.array(_to_rgb(ImageOps.exif_transpose(image)))
@@ -235,7 +239,7 @@ def _decode_other(data: bytes) -> Pixels:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
-        return image.point(lambda value: value / 256).convert("L").convert("RGB")
+        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
@@ -257,8 +261,6 @@ def _resize(pixels: Pixels, width: int, height: int) -> Pixels:
 
 
 def _encode(pixels: Pixels, policy: ImagePolicy) -> bytes:
-    import numpy as np
-
     contiguous = np.ascontiguousarray(pixels)
     return bytes(
         simplejpeg.encode_jpeg(

@@ -27,30 +27,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hypernym.data.classes import ClassTable, save_classes
+from hypernym.data.catalogue import write_catalogue
 from hypernym.data.dataset import CARD, CARD_VERSION, Dataset, open_dataset
 from hypernym.data.engine import run_tasks
 from hypernym.data.images import ImagePolicy, Prepared, prepare_image
-from hypernym.data.rejections import Reason, Rejected, RejectionError
-from hypernym.data.selection import Selection, SelectionRule, Split, select, shuffled
+from hypernym.data.layout import ShardPlan, lay_out
+from hypernym.data.rejections import Rejected, RejectionError
+from hypernym.data.selection import Selection, SelectionRule, Split, select
 from hypernym.data.shards import (
-    INDEX_ROW,
     Sample,
-    index_path,
     save_index,
-    shard_name,
     write_shard,
 )
 from hypernym.data.sources import Part, SourceImage, find_parts, open_part
 from hypernym.errors import OutputError
 from hypernym.files import (
-    digest_files,
+    digest_text,
     make_folder,
     open_whole,
     read_json,
-    sync_folder,
     write_json,
-    write_text,
 )
 from hypernym.progress import show_progress
 
@@ -58,7 +54,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
 
 WORK = ".work"
 PLAN_VERSION = 1
@@ -101,18 +96,20 @@ def run_preparation(
     """Prepare `source` into `folder`, going on from whatever a killed run left there."""
     if (folder / CARD).exists():  # finished, or killed while it removed its work folder
         _check_plan(read_json(folder / CARD, "dataset", CARD_VERSION, OutputError), source, rules)
+        _clear_leftovers(folder)
         shutil.rmtree(folder / WORK, ignore_errors=True)
         return open_dataset(folder)
     parts = _plan(source, folder, rules)
+    _clear_leftovers(folder)
     work = folder / WORK
     _convert(parts, work, rules.images, workers)
     seen = _load_seen(work, len(parts))
     usable = seen.filter(pc.is_null(seen["reason"]))
     class_ids, keys = usable["class_id"].to_pylist(), usable["key"].to_pylist()
     selection = select(class_ids, keys, rules.selection)
-    shards = _lay_out(usable, selection, rules)
+    shards = lay_out(usable, selection, rules.shard_bytes, rules.selection.seed)
     _pack(shards, work, folder, workers)
-    _finish(source, folder, rules, seen, selection, shards, name_classes)
+    _finish(source, folder, rules, seen, selection, shards, name_classes(selection.kept))
     shutil.rmtree(work)
     return open_dataset(folder)
 
@@ -123,14 +120,38 @@ def run_preparation(
 def _plan(source: Path, folder: Path, rules: PrepareRules) -> list[Part]:
     """Write down what is to be done, or check that it is what a killed run wrote down."""
     path = folder / WORK / "plan.json"
-    if path.exists():
-        _check_plan(read_json(path, "plan", PLAN_VERSION, OutputError), source, rules)
+    _refuse_strangers(folder)
+    plan = read_json(path, "plan", PLAN_VERSION, OutputError) if path.exists() else None
+    if plan:
+        _check_plan(plan, source, rules)
     parts = find_parts(source)
-    if not path.exists():
+    cut = digest_text("".join(f"{part.name}\t{part.offset}\t{part.size}\n" for part in parts))
+    if plan and plan["parts"] != cut:
+        raise OutputError(
+            f"the classes in {source} are not those that the preparation in {folder} began with: "
+            f"give the source as it was to resume it, or another folder."
+        )
+    if not plan:
         for name in ("converted", "packed"):
             make_folder(folder / WORK / name)
-        write_json(path, "plan", PLAN_VERSION, **_describe(source, rules))
+        write_json(path, "plan", PLAN_VERSION, **_describe(source, rules), parts=cut)
     return parts
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Remove the files that a kill left half written."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink()
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """Refuse a folder that holds anything but a preparation that was begun."""
+    if (folder / WORK / "plan.json").exists() or not folder.exists():
+        return
+    if any(entry.name != WORK for entry in folder.iterdir()):
+        raise OutputError(
+            f"{folder} holds other things than a preparation that was begun: give another folder."
+        )
 
 
 def _describe(source: Path, rules: PrepareRules) -> dict[str, Any]:
@@ -215,67 +236,7 @@ def _load_seen(work: Path, num_parts: int) -> pa.Table:
 # --- pack ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Shard:
-    """What one shard will hold: `rows` are rows of the usable images, in the order they are laid."""
-
-    split: Split
-    number: int
-    rows: NDArray[np.int64]
-    images: pa.Table
-    """part, offset, size, sample key and label of each."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.split.name.lower()}/{shard_name(self.number)}"
-
-
-def _lay_out(usable: pa.Table, selection: Selection, rules: PrepareRules) -> list[_Shard]:
-    """Shuffle each split and cut it into shards of about `shard_bytes`."""
-    label_of = {class_id: label for label, class_id in enumerate(selection.kept)}
-    labels = np.array([label_of.get(c, -1) for c in usable["class_id"].to_pylist()], np.int32)
-    images = pa.table(
-        {
-            "part": usable["part"],
-            "offset": usable["offset"],
-            "size": usable["size"],
-            "sample_key": pa.array(sample_keys(usable["key"].to_pylist())),
-            "label": labels,
-        }
-    )
-    sizes = usable["size"].to_numpy()
-    shards = []
-    for split in (Split.TRAIN, Split.VAL):
-        rows = np.flatnonzero(selection.splits == split)
-        rows = rows[shuffled(len(rows), rules.selection.seed, split)]
-        before = np.cumsum(sizes[rows]) - sizes[rows]
-        cuts = np.flatnonzero(np.diff(before // rules.shard_bytes)) + 1
-        for number, piece in enumerate(np.split(rows, cuts) if len(rows) else []):
-            shards.append(_Shard(split, number, piece, images.take(pa.array(piece))))
-    return shards
-
-
-def sample_keys(keys: Sequence[str]) -> list[str]:
-    """Turn source keys into keys that a WebDataset reader takes whole and that are safe as paths.
-
-    Such a reader ends a key at the first dot of the file name, so the extension goes and other dots
-    become underscores; steps to a parent folder go too. Where two keys then meet, the later gets a
-    number.
-    """
-    taken: dict[str, None] = {}  # a set that keeps its order
-    for key in keys:
-        *folders, name = (piece for piece in key.split("/") if piece not in {"", ".", ".."})
-        stem = name.rpartition(".")[0] or name
-        sample = first = "/".join([*folders, stem.replace(".", "_")])
-        number = 1
-        while sample in taken:
-            number += 1
-            sample = f"{first}~{number}"
-        taken[sample] = None
-    return list(taken)
-
-
-def _pack(shards: list[_Shard], work: Path, folder: Path, workers: int) -> None:
+def _pack(shards: list[ShardPlan], work: Path, folder: Path, workers: int) -> None:
     for split in (Split.TRAIN, Split.VAL):
         (folder / split.name.lower()).mkdir(exist_ok=True)
         for leftover in (folder / split.name.lower()).glob(".*.tmp"):
@@ -288,18 +249,18 @@ def _pack(shards: list[_Shard], work: Path, folder: Path, workers: int) -> None:
             advance()
 
 
-def _rows_path(work: Path, shard: _Shard) -> Path:
+def _rows_path(work: Path, shard: ShardPlan) -> Path:
     return work / "packed" / f"{shard.split.name.lower()}-{shard.number:06d}.npy"
 
 
-def _pack_shard(shard: _Shard, *, work: Path, folder: Path) -> None:
+def _pack_shard(shard: ShardPlan, *, work: Path, folder: Path) -> None:
     """Write one shard. Its index rows are written last: they say that the shard is done."""
     rows = write_shard(folder / shard.name, shard.number, _read_samples(shard.images, work))
     save_index(_rows_path(work, shard), rows)
 
 
 def _read_samples(images: pa.Table, work: Path) -> Iterator[Sample]:
-    """Read a shard's images from the work files, file by file, and give them in the shard's order."""
+    """Read a shard's images from the work files, file by file; give them in the shard's order."""
     parts, offsets, sizes = (images[name].to_numpy() for name in ("part", "offset", "size"))
     jpegs: list[bytes] = [b""] * len(images)
     for part, rows in groupby(np.lexsort((offsets, parts)), key=lambda row: parts[row]):
@@ -320,95 +281,19 @@ def _finish(
     rules: PrepareRules,
     seen: pa.Table,
     selection: Selection,
-    shards: list[_Shard],
-    name_classes: Callable[[Sequence[str]], Sequence[str]],
+    shards: list[ShardPlan],
+    names: Sequence[str],
 ) -> None:
     """Write what describes the shards, and last of all the card that says the dataset is done."""
-    work = folder / WORK
-    counts = {}
-    splits: dict[str, Any] = {}
-    tables = []
-    usable = seen.filter(pc.is_null(seen["reason"]))
-    for split in (Split.TRAIN, Split.VAL):
-        name = split.name.lower()
-        own = [shard for shard in shards if shard.split == split]
-        pieces = [np.load(_rows_path(work, shard)) for shard in own]
-        index = np.concatenate([np.empty(0, INDEX_ROW), *pieces])
-        save_index(index_path(folder, name), index)
-        counts[split] = np.bincount(index["label"], minlength=len(selection.kept)).tolist()
-        splits[name] = {
-            "name": name,
-            "num_samples": len(index),
-            "filenames": [shard.name for shard in own],
-            "shard_lengths": [len(shard.rows) for shard in own],
-        }
-        tables += [_tabulate(usable, shard, piece) for shard, piece in zip(own, pieces, strict=True)]
-    kept = selection.kept
-    classes = ClassTable(kept, tuple(name_classes(kept)), *(tuple(c) for c in counts.values()))
-    save_classes(folder / "classes.csv", classes)
-    with open_whole(folder / "images.parquet") as stream:
-        pq.write_table(pa.concat_tables(tables), stream)
-    rejected = _tabulate_rejected(seen, selection, rules.selection)
-    with open_whole(folder / "rejected.parquet") as stream:
-        pq.write_table(rejected, stream)
-    write_text(folder / "_info.json", json.dumps({"splits": splits}, indent=1) + "\n")
-    reasons = Counter(seen["reason"].drop_null().to_pylist())
-    described = [folder / "classes.csv", *(index_path(folder, name) for name in splits)]
-    sync_folder(folder)
+    rows = [np.load(_rows_path(folder / WORK, shard)) for shard in shards]
+    described = write_catalogue(folder, seen, selection, shards, rows, names)
+    decisive = ("hypernym", "pillow", "pyarrow", "simplejpeg", "torch")
+    versions = {name: version(name) for name in decisive}
     write_json(
         folder / CARD,
         "dataset",
         CARD_VERSION,
         **_describe(source, rules),
-        num_classes=len(classes),
-        classes_digest=classes.digest,
-        classes_dropped=selection.dropped,
-        splits={
-            name: {"images": split["num_samples"], "shards": len(split["filenames"])}
-            for name, split in splits.items()
-        },
-        images_seen=len(seen),
-        images_rejected=dict(sorted(reasons.items())),
-        digest=digest_files(*described),
-        versions={
-            name: version(name) for name in ("hypernym", "pillow", "pyarrow", "simplejpeg", "torch")
-        },
+        **described,
+        versions=versions,
     )
-
-
-def _tabulate(usable: pa.Table, shard: _Shard, index: NDArray[np.void]) -> pa.Table:
-    """Return the rows of `images.parquet` for one shard."""
-    known = usable.take(pa.array(shard.rows))
-    split = shard.split.name.lower()
-    return pa.table(
-        {
-            "key": shard.images["sample_key"],
-            "source": known["key"],
-            "class_id": known["class_id"],
-            "label": shard.images["label"],
-            "split": pa.array([split] * len(known), pa.string()),
-            "shard": pa.array(index["shard"]),
-            "offset": pa.array(index["offset"]),
-            "size": pa.array(index["size"]),
-            "crc32": pa.array(index["crc32"]),
-            "width": known["width"],
-            "height": known["height"],
-            "form": known["form"],
-            "source_sha256": known["source_sha256"],
-        }
-    )
-
-
-def _tabulate_rejected(seen: pa.Table, selection: Selection, rule: SelectionRule) -> pa.Table:
-    """Return a row for every rejected image, then one for every dropped class."""
-    columns = ["key", "class_id", "reason", "detail"]
-    images = seen.filter(pc.is_valid(seen["reason"])).select(columns)
-    rows = [
-        {
-            "class_id": class_id,
-            "reason": Reason.RARE_CLASS,
-            "detail": f"{count} usable images, {rule.min_images} wanted",
-        }
-        for class_id, count in selection.dropped.items()
-    ]
-    return pa.concat_tables([images, pa.Table.from_pylist(rows, images.schema)])

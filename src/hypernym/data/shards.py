@@ -87,7 +87,7 @@ def open_index(path: Path) -> NDArray[np.void]:
         DatasetError: the file is missing or is not an index.
     """
     try:
-        rows: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
+        rows: NDArray[np.void] = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError) as cause:
         raise DatasetError(f"{path} cannot be opened as an index ({cause}).") from cause
     if rows.dtype != INDEX_ROW or rows.ndim != 1:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, NoReturn
 
 from hypernym.data.rejections import Reason, RejectionError
 from hypernym.errors import SourceError
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = 256 << 20
 """A file over 256 MiB is refused unread: the largest photos are far smaller."""
+
+
+MAX_END_BYTES = 1 << 20
+"""An archive ends in two blocks of zeros, filled up to the blocking factor of its writer."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ def _find_folders(source: Path) -> list[Part]:
 
 def _open_folder(part: Part) -> Iterator[SourceImage]:
     for folder, subfolders, names in os.walk(part.path, onerror=_refuse_folder):
-        subfolders.sort(key=os.fsencode)
+        subfolders[:] = sorted((n for n in subfolders if not n.startswith(".")), key=os.fsencode)
         inside = Path(folder).relative_to(part.path)
         for name in sorted(names, key=os.fsencode):
             if not name.startswith("."):
@@ -125,7 +130,7 @@ def _reader_of_file(path: Path) -> Callable[[], bytes]:
 def _find_class_archives(source: Path) -> list[Part]:
     parts: dict[str, Part] = {}
     try:
-        with source.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as outer:
+        with source.open("rb") as stream, _open_tar(stream) as outer:
             for member in _members(outer):
                 name = PurePosixPath(_readable(member.name))
                 if member.isreg() and name.suffix == ".tar":
@@ -150,7 +155,7 @@ def _open_class_archive(part: Part) -> Iterator[SourceImage]:
         raise SourceError(f"{part.path} cannot be opened ({cause.strerror}).") from cause
     with stream:
         try:
-            with tarfile.open(fileobj=stream, mode="r:") as archive:
+            with _open_tar(stream) as archive:
                 for member in _members(archive):
                     if not member.isdir():
                         key = _readable(f"{part.name}/{member.name}")
@@ -186,14 +191,38 @@ def _refusal(reason: Reason, detail: str) -> Callable[[], bytes]:
 
 def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Give the members in order, in constant memory; damage raises `tarfile.ReadError`."""
-    while (member := archive.next()) is not None:
-        archive.members.clear()  # type: ignore[attr-defined]  # tarfile remembers every member it met: millions, in a large archive
+    while (member := _next_member(archive)) is not None:
         yield member
-    # A damaged header in the middle ends tarfile's walk as if it were the end: only zeros are the end.
-    if archive.fileobj is not None:
-        archive.fileobj.seek(archive.offset)
-        if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
-            raise tarfile.ReadError(f"damaged header at byte {archive.offset}")
+    # A damaged header ends tarfile's walk as if it were the end: the end is zeros, and not too many.
+    archive.fileobj.seek(archive.offset)
+    end = archive.fileobj.read(MAX_END_BYTES + 1)
+    if not end or end.strip(b"\0") or len(end) > MAX_END_BYTES:
+        raise tarfile.ReadError(f"no member and no end of the archive at byte {archive.offset}")
+
+
+def _next_member(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
+    with _damage_in_one_form():
+        member = archive.next()
+    # tarfile remembers every member it met: millions, in a large archive.
+    archive.members.clear()  # type: ignore[attr-defined]
+    # A size below zero would lead back to this header, for ever.
+    if member is not None and (member.size < 0 or archive.offset <= member.offset):
+        raise tarfile.ReadError(f"damaged header at byte {member.offset}")
+    return member
+
+
+@contextmanager
+def _damage_in_one_form() -> Iterator[None]:
+    """Let tarfile fail in one way; hostile headers bring it to all of these."""
+    try:
+        yield
+    except (ValueError, ArithmeticError, LookupError, RecursionError) as cause:
+        raise tarfile.ReadError(f"damaged header ({cause})") from cause
+
+
+def _open_tar(stream: IO[bytes]) -> tarfile.TarFile:
+    with _damage_in_one_form():
+        return tarfile.open(fileobj=stream, mode="r:")
 
 
 def _readable(name: str) -> str:

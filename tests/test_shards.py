@@ -1,0 +1,245 @@
+import io
+import tarfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import webdataset
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from hypernym.data.dataset import Dataset
+from hypernym.data.images import ImagePolicy, Resize
+from hypernym.data.layout import sample_keys
+from hypernym.data.pipeline import PrepareRules, run_preparation
+from hypernym.data.selection import SelectionRule
+from hypernym.data.shards import (
+    INDEX_ROW,
+    Sample,
+    ShardReader,
+    open_index,
+    save_index,
+    shard_name,
+    write_shard,
+)
+from hypernym.errors import DatasetError
+
+webdataset_leaves_files_open = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+
+LONG = "n02084071/" + "long-name-" * 15
+
+SAMPLES = [
+    Sample("n1/swan_1", b"\xff\xd8 one", 0),
+    Sample("n1/é", b"", 7),
+    Sample("n2/deep/er", bytes(range(256)) * 5, 12_345),
+    Sample(LONG, b"x" * 512, 1),
+]
+
+
+def write_samples(folder: Path, samples: list[Sample]) -> Path:
+    path = folder / shard_name(3)
+    save_index(folder / "train.index.npy", write_shard(path, 3, samples))
+    return path
+
+
+def read_with_webdataset(*shards: Path) -> list[Sample]:
+    urls = [str(shard) for shard in shards]
+    samples = webdataset.WebDataset(urls, shardshuffle=False, empty_check=False)
+    return [Sample(found["__key__"], found["jpg"], int(found["cls"])) for found in samples]
+
+
+# --- one shard ----------------------------------------------------------------------------------
+
+
+@webdataset_leaves_files_open
+def test_webdataset_reads_back_the_samples_that_were_written(tmp_path: Path) -> None:
+    assert read_with_webdataset(write_samples(tmp_path, SAMPLES)) == SAMPLES
+
+
+def test_tar_programs_see_plain_files_without_owner_or_time(tmp_path: Path) -> None:
+    with tarfile.open(write_samples(tmp_path, SAMPLES)) as archive:
+        members = archive.getmembers()
+    assert [member.name for member in members] == [
+        f"{sample.key}.{extension}" for sample in SAMPLES for extension in ("jpg", "cls")
+    ]
+    for member in members:
+        assert member.isreg()
+        assert (member.mode, member.uid, member.gid, member.mtime) == (0o644, 0, 0, 0)
+        assert (member.uname, member.gname) == ("", "")
+
+
+def test_a_shard_is_as_long_as_a_tar_must_be(tmp_path: Path) -> None:
+    content = write_samples(tmp_path, SAMPLES).read_bytes()
+    assert len(content) % tarfile.RECORDSIZE == 0
+    assert content.endswith(bytes(1024))
+
+
+def test_index_rows_point_at_the_jpeg_bytes(tmp_path: Path) -> None:
+    content = write_samples(tmp_path, SAMPLES).read_bytes()
+    rows = open_index(tmp_path / "train.index.npy")
+    assert rows.dtype.itemsize == 24
+    for row, sample in zip(rows, SAMPLES, strict=True):
+        assert content[row["offset"] : row["offset"] + row["size"]] == sample.jpeg
+        assert (row["shard"], row["label"]) == (3, sample.label)
+        assert row["crc32"] == zlib.crc32(sample.jpeg)
+
+
+def test_the_reader_gives_any_image_in_any_order(tmp_path: Path) -> None:
+    write_samples(tmp_path, SAMPLES)
+    rows, reader = open_index(tmp_path / "train.index.npy"), ShardReader(tmp_path)
+    for place in (2, 0, 3, 1, 2):
+        assert reader.read(rows[place]) == SAMPLES[place].jpeg
+
+
+def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
+    first = write_samples(tmp_path, SAMPLES).read_bytes()
+    assert write_samples(tmp_path, SAMPLES).read_bytes() == first
+
+
+def test_an_empty_split_has_an_index_without_rows(tmp_path: Path) -> None:
+    save_index(tmp_path / "val.index.npy", np.empty(0, INDEX_ROW))
+    assert len(open_index(tmp_path / "val.index.npy")) == 0
+
+
+# --- damage -------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2), st.integers(0, 10_000), st.integers(1, 255))
+def test_a_changed_byte_of_an_image_is_noticed_and_the_shard_named(
+    tmp_path_factory: pytest.TempPathFactory, place: int, position: int, change: int
+) -> None:
+    samples = [sample for sample in SAMPLES if sample.jpeg]
+    path = write_samples(tmp_path_factory.mktemp("shards"), samples)
+    rows = open_index(path.parent / "train.index.npy")
+    content = bytearray(path.read_bytes())
+    content[int(rows[place]["offset"]) + position % int(rows[place]["size"])] ^= change
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=rf"{path} is damaged at byte {rows[place]['offset']}"):
+        ShardReader(path.parent).read(rows[place])
+    others = [number for number in range(len(samples)) if number != place]
+    for number in others:
+        assert ShardReader(path.parent).read(rows[number]) == samples[number].jpeg
+
+
+def test_a_shard_that_is_cut_short_or_missing_is_named(tmp_path: Path) -> None:
+    path = write_samples(tmp_path, SAMPLES)
+    rows = open_index(tmp_path / "train.index.npy")
+    path.write_bytes(path.read_bytes()[: int(rows[2]["offset"]) + 5])
+    with pytest.raises(DatasetError, match=rf"{path} is damaged"):
+        ShardReader(tmp_path).read(rows[2])
+    path.unlink()
+    with pytest.raises(DatasetError, match=rf"{path} cannot be read"):
+        ShardReader(tmp_path).read(rows[2])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no index", b"\x93NUMPY\x01\x00"])
+def test_a_file_that_is_no_index_is_named(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "train.index.npy"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"train\.index\.npy"):
+        open_index(path)
+
+
+def test_an_array_of_other_rows_is_no_index(tmp_path: Path) -> None:
+    path = tmp_path / "train.index.npy"
+    np.save(path, np.zeros(3))
+    with pytest.raises(DatasetError, match=r"train\.index\.npy is not an index of version 1"):
+        open_index(path)
+
+
+# --- keys ---------------------------------------------------------------------------------------
+
+source_keys = st.lists(
+    st.lists(st.text("ab._~- é", max_size=5), min_size=1, max_size=4).map(
+        lambda pieces: "/".join(["n1", *pieces])
+    ),
+    max_size=12,
+)
+
+
+@given(source_keys)
+@example(["a/b.jpg", "a/b.png", "a/b~2.jpg"])
+@example(["a/..jpg", "a/...jpg", "../../a.jpg", "/a.jpg", "a//b.jpg", "a/./b.jpg"])
+def test_sample_keys_are_unique_and_safe_as_paths(keys: list[str]) -> None:
+    samples = sample_keys(keys)
+    assert len(samples) == len(keys)
+    assert len(set(samples)) == len(samples)
+    for sample in samples:
+        pieces = sample.split("/")
+        assert not {"", ".", ".."} & set(pieces)
+        assert "." not in pieces[-1]
+
+
+@pytest.mark.parametrize(
+    ("key", "sample"),
+    [
+        ("n02084071/n02084071_10026.JPEG", "n02084071/n02084071_10026"),
+        ("dogs/IMG.2020.jpg", "dogs/IMG_2020"),
+        ("v1.2/photo.png", "v1.2/photo"),
+        ("dogs/no-extension", "dogs/no-extension"),
+    ],
+)
+def test_a_sample_key_is_the_source_key_without_its_extension(key: str, sample: str) -> None:
+    assert sample_keys([key]) == [sample]
+
+
+@webdataset_leaves_files_open
+@pytest.mark.parametrize(
+    "key",
+    ["../..", "./.", "n1/", "a\nb/c.jpg", "a/b\nc.jpg", "a/b\0c.jpg", "a\0b/c.jpg", "__a__/b.jpg"],
+    ids=repr,
+)
+def test_a_reader_takes_even_hostile_keys_whole(key: str, tmp_path: Path) -> None:
+    samples = [Sample(name, b"jpeg", 1) for name in sample_keys([key])]
+    assert read_with_webdataset(write_samples(tmp_path, samples)) == samples
+
+
+# --- a whole dataset ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def many_shards(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The world, prepared in several shards a split."""
+    policy, selection = ImagePolicy(64, Resize.SQUISH, 95), SelectionRule(3, 2, 0)
+    return run_preparation(
+        world,
+        tmp_path_factory.mktemp("shards") / "dataset",
+        PrepareRules(policy, selection, 5_000),
+        name_classes=list,
+        workers=1,
+    )
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@webdataset_leaves_files_open
+def test_webdataset_reads_a_prepared_split_as_its_tables_say(many_shards: Dataset, split: str) -> None:
+    shards = sorted((many_shards.path / split).glob("*.tar"))
+    images = pq.read_table(many_shards.path / "images.parquet").to_pylist()
+    rows, reader = many_shards.index(split), many_shards.reader(split)
+    told = [
+        Sample(image["key"], reader.read(row), image["label"])
+        for image, row in zip((image for image in images if image["split"] == split), rows, strict=True)
+    ]
+    assert read_with_webdataset(*shards) == told
+    assert [sample.label for sample in told] == rows["label"].tolist()
+    assert len(told) == many_shards.card["splits"][split]["images"]
+    assert len(shards) > 2
+
+
+@webdataset_leaves_files_open
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_timm_reads_a_prepared_split_as_it_is(many_shards: Dataset, split: str) -> None:
+    from timm.data import create_dataset
+
+    rows, reader = many_shards.index(split), many_shards.reader(split)
+    found = create_dataset("wds/", root=str(many_shards.path), split=split, is_training=False)
+    assert len(found) == len(rows)
+    for (image, target), row in zip(found, rows, strict=True):
+        with Image.open(io.BytesIO(reader.read(row))) as stored:
+            np.testing.assert_array_equal(np.asarray(image), np.asarray(stored.convert("RGB")))
+        assert target == row["label"]
