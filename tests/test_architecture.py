@@ -13,7 +13,17 @@ import hypernym as hn
 from hypernym.cli import app
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["demo", "prepare", "tree build", "pretrain", "evaluate", "predict"]
+COMMANDS = [
+    "demo",
+    "prepare",
+    "tree build",
+    "tree check",
+    "tree show",
+    "tree export",
+    "pretrain",
+    "evaluate",
+    "predict",
+]
 
 
 def test_a_file_imports_only_from_floors_beneath_it() -> None:

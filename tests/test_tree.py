@@ -9,11 +9,13 @@ from strategies import forests
 
 from hypernym.errors import MismatchError, TreeError
 from hypernym.hierarchy.levels import NONE, make_levels
+from hypernym.hierarchy.taxonomies import read_taxonomy
 from hypernym.hierarchy.tree import (
     ROOT,
+    Inner,
     Tree,
-    build_from_edges,
     build_from_wordnet,
+    build_tree,
     load_tree,
     save_tree,
 )
@@ -30,6 +32,10 @@ def imagenet_ids(file_name: str) -> list[str]:
     assert timm.origin is not None
     text = (Path(timm.origin).parent / "data" / "_info" / file_name).read_text(encoding="utf-8")
     return text.split()
+
+
+def build_from_edges(ids: list[str], path: Path) -> Tree:
+    return build_tree(ids, read_taxonomy(path), Inner.NONE)
 
 
 def write_edges(folder: Path, *rows: str, header: str = "child,parent") -> Path:
@@ -112,7 +118,7 @@ def test_the_wordnet_tree_names_its_rule_and_records_the_edges_it_passed_over() 
 
 
 def test_an_id_that_wordnet_does_not_know_is_named_with_the_way_out() -> None:
-    with pytest.raises(TreeError, match=r"'n99999999' of the 2 classes is no WordNet 3\.0 id.*--edges"):
+    with pytest.raises(TreeError, match=r"'n99999999' of the 2 classes is no WordNet.*--taxonomy"):
         build_from_wordnet(["n02084071", "n99999999"])
 
 

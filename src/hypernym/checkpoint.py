@@ -20,7 +20,6 @@ import torch
 from safetensors.torch import load_model, save_file
 from timm.models._hub import save_config_for_hf
 
-from hypernym.data.classes import digest_classes
 from hypernym.data.transforms import Preprocessing
 from hypernym.errors import MismatchError, RunError
 from hypernym.files import recover_folder, replace_folder
@@ -42,6 +41,8 @@ class Card:
     """What a model must carry to be used by someone who never saw its dataset."""
 
     class_ids: tuple[str, ...]
+    """Of the outputs, in order: those of the tree, of which the first `tree.num_labels` are labels."""
+
     class_names: tuple[str, ...]
     tree: Tree
     preprocessing: Preprocessing
@@ -51,8 +52,8 @@ class Card:
 
     @property
     def classes_digest(self) -> str:
-        """The digest of the class table that the outputs follow."""
-        return digest_classes(self.class_ids)
+        """The digest of the class table whose labels the model was trained on."""
+        return self.tree.classes_digest
 
 
 @dataclass(frozen=True)
@@ -131,13 +132,18 @@ def load_state(folder: Path, classifier: Classifier, card: Card) -> dict[str, An
     """Load the weights of `folder` into a classifier and return what else training resumes from.
 
     Raises:
-        RunError: the checkpoint is of another dataset.
+        RunError: the checkpoint is of another dataset, or of another tree over it.
     """
     found, _ = _load_card(folder)
     if found.dataset_digest != card.dataset_digest:
         raise RunError(
             f"{folder} was trained on the dataset with digest {found.dataset_digest[:8]}, not "
             f"{card.dataset_digest[:8]}: give the dataset of the first run to resume it."
+        )
+    if found.tree.parent_digest != card.tree.parent_digest:
+        raise RunError(
+            f"{folder} was trained with another tree than the dataset has now: copy {folder / TREE} "
+            f"back into the dataset to resume it, or begin a new run."
         )
     load_model(classifier.backbone, folder / WEIGHTS)
     state: dict[str, Any] = torch.load(folder / STATE, map_location="cpu", weights_only=True)
@@ -165,16 +171,17 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def check_classes(card: Card, dataset: Dataset, folder: Path) -> None:
-    """Check that a model's outputs are the labels of a dataset.
+    """Check that the labels that a model was trained on are those of a dataset.
 
     Raises:
         MismatchError: the class tables differ.
     """
     if card.classes_digest == dataset.classes.digest:
         return
-    shared = len(set(card.class_ids) & set(dataset.classes.ids))
+    labels = card.class_ids[: card.tree.num_labels]
+    shared = len(set(labels) & set(dataset.classes.ids))
     raise MismatchError(
-        f"{folder} was trained on {len(card.class_ids)} classes (digest {card.classes_digest[:8]}) and "
+        f"{folder} was trained on {len(labels)} classes (digest {card.classes_digest[:8]}) and "
         f"{dataset.path} has {len(dataset.classes)} (digest {dataset.classes.digest[:8]}); {shared} "
         f"are in both. Give the dataset that it was trained on, or one of the same release."
     )

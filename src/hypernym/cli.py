@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, CycloptsError
 from pydantic import ValidationError
@@ -32,18 +32,24 @@ app = App(
     version=__version__,
     result_action="return_value",
 )
-tree = App(name="tree", help="Build the label tree of a dataset.")
+tree = App(name="tree", help="Build, check, show and export the label tree of a dataset.")
 app.command("hypernym.commands.demo:demo", help="See the whole pipeline on a drawn world.")
 app.command("hypernym.commands.prepare:prepare", help="Turn raw images into a dataset.")
 app.command(tree)
-tree.command("hypernym.commands.tree:build", help="Build tree.json from WordNet or an edge list.")
+tree.command("hypernym.commands.tree:build", help="Build tree.json from WordNet or your own taxonomy.")
+tree.command("hypernym.commands.tree:check", help="Tell what is odd about a tree or a taxonomy.")
+tree.command("hypernym.commands.tree:show", help="Print the tree, with counts of images.")
+tree.command("hypernym.commands.tree:export", help="Write the tree as CSV, JSON, DOT, Newick or HTML.")
 app.command("hypernym.commands.pretrain:pretrain", help="Train a timm model on a dataset.")
 app.command("hypernym.commands.evaluate:evaluate", help="Measure a run on a dataset.")
 app.command("hypernym.commands.predict:predict", help="Name images by paths of the tree.")
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 2 a mistake of the request, 130 stopped."""
+    """Run one command and return its exit code: 0 done, 2 a mistake of the request, 130 stopped.
+
+    A result has an `exit_code` of its own where it can be bad news (`tree check`).
+    """
     words = sys.argv[1:] if words is None else words
     as_json = "--json" in words
     try:
@@ -62,8 +68,19 @@ def main(words: Sequence[str] | None = None) -> int:
         print("Stopped. prepare and pretrain go on from here with --resume.", file=sys.stderr)
         return EXIT_INTERRUPTED
     if result is not None:
-        print(json.dumps(asdict(result), default=str, indent=1) if as_json else result)
-    return 0
+        _show(result, as_json=as_json)
+    return getattr(result, "exit_code", 0)
+
+
+def _show(result: Any, *, as_json: bool) -> None:  # noqa: ANN401 - the result of any command
+    if as_json:
+        print(json.dumps(asdict(result), default=str, indent=1))
+    elif hasattr(result, "__rich__") and sys.stdout.isatty():
+        from rich import print as print_rich
+
+        print_rich(result)
+    else:
+        print(result)
 
 
 def _report(message: str) -> int:

@@ -6,6 +6,7 @@ depth 0. The paper calls the depths hierarchies.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -67,15 +68,45 @@ class Levels:
         """The place of a class's ancestor among the classes of each depth, or `NONE`."""
         return np.where(self.ancestors_CL == NONE, NONE, self.position_C[self.ancestors_CL])
 
-    def weights_L(self, max_weight: float) -> NDArray[np.float64]:
-        """Return W_l = 1 / O_l, at most `max_weight` (semantic softmax, paper section 3.2.2).
+    @cached_property
+    def height_C(self) -> NDArray[np.int64]:
+        """The length of the longest way from each class down to a leaf; 0 for a leaf."""
+        height_C = np.zeros(self.num_classes, np.int64)
+        for classes in reversed(self.classes_at[1:]):
+            np.maximum.at(height_C, self.parents_C[classes], height_C[classes] + 1)
+        return height_C
 
-        O_l = (N_l + ... + N_{L-1}) / (N_0 + ... + N_{L-1}) is the share of classes that have a target
-        at depth l, so W_l makes up for the images that have none there. The official code clamps W
-        at 20. (The range of the sum is that of the NeurIPS version and of the code.)
+    def weights_L(
+        self,
+        max_weight: float = math.inf,
+        images_C: NDArray[np.int64] | None = None,
+        *,
+        use_deepest: bool = True,
+    ) -> NDArray[np.float64]:
+        """Return W_l = 1 / O_l, the weight of each depth in semantic softmax (paper section 3.2.2).
+
+        O_l is the share of classes that have a target at depth l, those at depth l or deeper:
+        O_l = (N_l + ... + N_{L-1}) / (N_0 + ... + N_{L-1}). (The range of the sum is that of the
+        NeurIPS version and of the code.) So W_l makes up for the images that have no target there.
+        Worked example: animal with the children cat and dog has N = (1, 2), O = (1, 2/3), W = (1, 1.5).
+
+        Args:
+            max_weight: W is clamped at this. (Official code: 20.)
+            images_C: Count images instead of classes: O_l is then the share of the training images
+                that have a target at depth l. With 60 images of animal, 30 of cat and 10 of dog the
+                example has O = (1, 0.4), W = (1, 2.5).
+            use_deepest: Off, the deepest depth has weight 0, as in the official code, which never
+                uses it: of ImageNet-21K-P it holds one class, whose softmax has no gradient anyway.
         """
-        at_or_below_L = np.cumsum(self.counts_L[::-1])[::-1]
-        return np.minimum(self.num_classes / at_or_below_L, max_weight)
+        amount_C = np.ones(self.num_classes) if images_C is None else images_C
+        amount_L = np.bincount(self.depth_C, amount_C, minlength=self.num_depths)
+        at_or_below_L = np.cumsum(amount_L[::-1])[::-1]
+        with np.errstate(divide="ignore"):
+            weights_L: NDArray[np.float64] = np.minimum(amount_L.sum() / at_or_below_L, max_weight)
+        weights_L[at_or_below_L == 0] = 0.0  # no image has a target there
+        if not use_deepest:
+            weights_L[-1] = 0.0
+        return weights_L
 
 
 def make_levels(tree: Tree) -> Levels:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import lzma
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 
 LEXICON = "WordNet 3.0"
 WORDNET_ID = re.compile(r"n\d{8}")
+
+
+class ParentRule(StrEnum):
+    """Which of a synset's hypernyms is its parent."""
+
+    IMAGENET = "imagenet"
+    """ImageNet's own choice, which the official tree of ImageNet-21K-P follows."""
+
+    FIRST_HYPERNYM = "first-hypernym"
+    """The hypernym that WordNet states first."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +53,15 @@ def load_wordnet() -> WordNet:
     return WordNet(hypernyms, lemmas)
 
 
-def imagenet_parents() -> dict[str, str | None]:
-    """Return the one parent that ImageNet gives each synset; None for a root.
+def imagenet_exceptions() -> dict[str, str | None]:
+    """Return the 170 synsets whose parent in ImageNet is not WordNet's first hypernym; None for a root.
 
     ImageNet's `wordnet.is_a.txt` names several parents for some synsets and its readers let the last
-    line win. That is WordNet's first hypernym but for 170 synsets, which are listed as exceptions.
+    line win.
     """
-    parents = {child: ups[0] if ups else None for child, ups in load_wordnet().hypernyms.items()}
     exceptions = (files(__package__) / "imagenet_parents.tsv").read_text(encoding="utf-8")
-    for line in exceptions.splitlines():
-        child, parent = line.split("\t")
-        parents[child] = parent or None
-    return parents
+    pairs = (line.split("\t") for line in exceptions.splitlines())
+    return {child: parent or None for child, parent in pairs}
 
 
 def name_of(class_id: str) -> str:
