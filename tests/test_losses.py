@@ -1,117 +1,476 @@
-"""The losses against slow loops written from the definitions."""
+"""The losses against slow loops written from the definitions, and the official code's figures."""
 
 from __future__ import annotations
 
+import json
 import math
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn.functional import cross_entropy
+from strategies import forests
+from timm.loss import AsymmetricLossMultiLabel
+from torch.autograd import gradcheck
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
-from hypernym.hierarchy.levels import Levels, make_levels
+from hypernym.hierarchy.levels import NONE, Levels, make_levels
 from hypernym.hierarchy.scheme import Scheme
-from hypernym.hierarchy.tree import ROOT, Tree
-from hypernym.losses import SemanticSoftmaxLoss, make_loss
+from hypernym.hierarchy.tree import ROOT, Tree, build_from_wordnet
+from hypernym.losses import distillation, semantic
+from hypernym.losses.distillation import SemanticDistillationLoss, Trust
+from hypernym.losses.multilabel import MultiLabelLoss
+from hypernym.losses.schemes import make_loss
+from hypernym.losses.semantic import SemanticSoftmaxLoss
+from hypernym.losses.single import SingleLabelLoss
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
 
 # animal > dog, animal > cat > kitten; plant
 FIVE = Tree(("animal", "cat", "dog", "kitten", "plant"), (ROOT, 0, 0, 1, ROOT), "by hand", "none")
+LEVELS = make_levels(FIVE)
+SEEDS = st.integers(0, 2**31)
 
 
 def make_batch(levels: Levels, num_images: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    logits = 3 * torch.randn(num_images, levels.num_classes, generator=generator)
+    logits = 3 * torch.randn(num_images, levels.num_classes, generator=generator, dtype=torch.float64)
     return logits, torch.randint(levels.num_classes, (num_images,), generator=generator)
+
+
+def make_semantic(
+    levels: Levels, smoothing: float = 0.1, max_weight: float = 20.0
+) -> SemanticSoftmaxLoss:
+    return SemanticSoftmaxLoss(levels, levels.weights_L(max_weight).tolist(), smoothing)
+
+
+def value_and_gradient(
+    loss: Callable[..., torch.Tensor], logits: torch.Tensor, *arguments: torch.Tensor | None
+) -> tuple[float, torch.Tensor]:
+    leaf = logits.detach().requires_grad_()
+    value = loss(leaf, *arguments)
+    torch.autograd.backward(value)
+    assert leaf.grad is not None
+    return value.item(), leaf.grad
+
+
+def take_depths_one_by_one(loss: SemanticSoftmaxLoss) -> Callable[..., torch.Tensor]:
+    """Return the loss by its other way, which a GPU and a compiler take."""
+
+    def by_depth(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        arguments = (loss.depths, loss.weights_L, loss.label_smoothing)
+        return semantic._by_depth(logits, targets, None, *arguments)
+
+    return by_depth
+
+
+# --- semantic softmax ---------------------------------------------------------------------------
 
 
 def slow_semantic_loss(
     logits: torch.Tensor, labels: torch.Tensor, tree: Tree, smoothing: float, max_weight: float
 ) -> float:
-    """Domain page, section 4, image by image and depth by depth."""
-    levels = make_levels(tree)
-    counts = [int((levels.depth_C == depth).sum()) for depth in range(levels.num_depths)]
+    """Image by image and depth by depth, as the formula says."""
+    paths = []
+    for label in range(len(tree.ids)):
+        path = [label]
+        while tree.parents[path[0]] != ROOT:
+            path.insert(0, tree.parents[path[0]])
+        paths.append(path)
+    num_depths = max(map(len, paths))
+    at_depth = [[c for c, path in enumerate(paths) if len(path) == d + 1] for d in range(num_depths)]
     total = 0.0
-    for depth in range(levels.num_depths):
-        classes = [c for c in range(len(tree.ids)) if levels.depth_C[c] == depth]
-        weight = min(sum(counts) / sum(counts[depth:]), max_weight)
-        loss_of_depth = 0.0
+    for depth, classes in enumerate(at_depth):
+        weight = min(len(tree.ids) / sum(map(len, at_depth[depth:])), max_weight)
         for image, label in enumerate(labels.tolist()):
-            path = [label]
-            while tree.parents[path[0]] != ROOT:
-                path.insert(0, tree.parents[path[0]])
-            if depth >= len(path):
-                continue
-            exponentials = {c: math.exp(logits[image, c].item()) for c in classes}
-            for c in classes:
-                share = smoothing / len(classes) + (1 - smoothing) * (c == path[depth])
-                loss_of_depth -= share * math.log(exponentials[c] / sum(exponentials.values()))
-        total += weight * loss_of_depth / len(labels)
+            if depth < len(paths[label]):
+                log_sum = math.log(sum(math.exp(logits[image, c].item()) for c in classes))
+                for c in classes:
+                    share = smoothing / len(classes) + (1 - smoothing) * (c == paths[label][depth])
+                    total -= weight * share * (logits[image, c].item() - log_sum) / len(labels)
     return total
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-@pytest.mark.parametrize("max_weight", [1.5, 20.0])
-def test_semantic_softmax_equals_the_slow_loop(smoothing: float, max_weight: float) -> None:
-    levels = make_levels(FIVE)
-    logits, labels = make_batch(levels, 16, seed=0)
-    loss = SemanticSoftmaxLoss(levels, smoothing, max_weight)(logits, labels).item()
-    assert loss == pytest.approx(
-        slow_semantic_loss(logits, labels, FIVE, smoothing, max_weight), rel=1e-5
+@given(forests(), SEEDS, st.floats(0, 0.9), st.floats(1, 30))
+def test_semantic_softmax_equals_the_slow_loop_on_any_forest(
+    tree: Tree, seed: int, smoothing: float, max_weight: float
+) -> None:
+    levels = make_levels(tree)
+    logits, labels = make_batch(levels, 6, seed)
+    loss = make_semantic(levels, smoothing, max_weight)
+    expected = slow_semantic_loss(logits, labels, tree, smoothing, max_weight)
+    assert loss(logits, labels).item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+@given(forests(), SEEDS, st.sampled_from([0.0, 0.2]))
+def test_both_ways_give_the_same_value_and_gradient(tree: Tree, seed: int, smoothing: float) -> None:
+    levels = make_levels(tree)
+    logits, labels = make_batch(levels, 70, seed)  # more than one chunk of rows
+    loss = make_semantic(levels, smoothing)
+    value, gradient = value_and_gradient(lambda *given: 3 * loss(*given), logits, labels)
+    one_by_one = take_depths_one_by_one(loss)
+    other_value, other_gradient = value_and_gradient(
+        lambda *given: 3 * one_by_one(*given), logits, labels
     )
+    assert value == pytest.approx(other_value, rel=1e-9, abs=1e-12)
+    torch.testing.assert_close(gradient, other_gradient)
 
 
-@given(st.integers(0, 2**31), st.integers(2, 12))
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_gradient_is_the_derivative(smoothing: float) -> None:
+    logits, labels = make_batch(LEVELS, 6, seed=0)
+    loss = take_depths_one_by_one(make_semantic(LEVELS, smoothing))
+    assert gradcheck(lambda x: loss(x, labels), logits.requires_grad_())
+
+
+@given(SEEDS, st.integers(2, 12))
 def test_with_one_depth_semantic_softmax_is_cross_entropy(seed: int, num_classes: int) -> None:
     ids = tuple(f"c{number:02}" for number in range(num_classes))
     levels = make_levels(Tree(ids, (ROOT,) * num_classes, "flat", "none"))
     logits, labels = make_batch(levels, 7, seed)
-    losses = [
-        make_loss(scheme, levels, label_smoothing=0.1, max_weight=20)(logits, labels)
-        for scheme in Scheme
-    ]
     expected = cross_entropy(logits, labels, label_smoothing=0.1)
-    for loss in losses:
-        torch.testing.assert_close(loss, expected)
+    for scheme in (Scheme.SINGLE_LABEL, Scheme.SEMANTIC):
+        loss = make_loss(scheme, levels, label_smoothing=0.1, weights_L=levels.weights_L().tolist())
+        torch.testing.assert_close(loss(logits, labels), expected)
 
 
-@given(st.permutations(range(5)), st.integers(0, 2**31))
-def test_the_order_of_the_classes_changes_no_loss(order: list[int], seed: int) -> None:
+def permuted(order: list[int]) -> tuple[Tree, list[int]]:
+    """Return the tree of five with its classes in another order, and the new label of each old one."""
     place_of = {old: new for new, old in enumerate(order)}
-    moved = Tree(
-        tuple(FIVE.ids[old] for old in order),
-        tuple(place_of.get(FIVE.parents[old], ROOT) for old in order),
-        "by hand",
-        "none",
+    ids = tuple(FIVE.ids[old] for old in order)
+    parents = tuple(place_of.get(FIVE.parents[old], ROOT) for old in order)
+    return Tree(ids, parents, "by hand", "none"), [place_of[old] for old in range(5)]
+
+
+@given(st.permutations(range(5)), SEEDS)
+def test_the_order_of_the_classes_changes_no_loss(order: list[int], seed: int) -> None:
+    tree, place_of = permuted(order)
+    moved = make_levels(tree)
+    logits, labels = make_batch(LEVELS, 6, seed)
+    teacher, _ = make_batch(LEVELS, 6, seed + 1)
+    new_labels = torch.tensor([place_of[label] for label in labels.tolist()])
+    pairs: list[tuple[nn.Module, nn.Module]] = [
+        (make_semantic(LEVELS), make_semantic(moved)),
+        (SingleLabelLoss(0.1), SingleLabelLoss(0.1)),
+        (MultiLabelLoss(LEVELS), MultiLabelLoss(moved)),
+    ]
+    for before, after in pairs:
+        torch.testing.assert_close(before(logits, labels), after(logits[:, order], new_labels))
+    torch.testing.assert_close(
+        SemanticDistillationLoss(LEVELS)(logits, teacher, labels),
+        SemanticDistillationLoss(moved)(logits[:, order], teacher[:, order], new_labels),
     )
-    logits, labels = make_batch(make_levels(FIVE), 6, seed)
-    moved_labels = torch.tensor([place_of[label] for label in labels.tolist()])
-    before = SemanticSoftmaxLoss(make_levels(FIVE), 0.1, 20)(logits, labels)
-    after = SemanticSoftmaxLoss(make_levels(moved), 0.1, 20)(logits[:, order], moved_labels)
-    torch.testing.assert_close(before, after)
 
 
 def test_a_constant_added_within_a_depth_changes_nothing() -> None:
-    levels = make_levels(FIVE)
-    logits, labels = make_batch(levels, 8, seed=1)
-    loss = SemanticSoftmaxLoss(levels, 0.1, 20)
+    logits, labels = make_batch(LEVELS, 8, seed=1)
+    teacher, _ = make_batch(LEVELS, 8, seed=2)
     shifted = logits.clone()
-    for depth, classes in enumerate(levels.classes_at):
+    for depth, classes in enumerate(LEVELS.classes_at):
         shifted[:, classes] += 10.0 * (depth + 1)
+    loss, distil = make_semantic(LEVELS), SemanticDistillationLoss(LEVELS)
     torch.testing.assert_close(loss(logits, labels), loss(shifted, labels))
+    torch.testing.assert_close(distil(logits, teacher, labels), distil(shifted, teacher, labels))
 
 
 def test_an_image_labelled_with_a_root_teaches_only_the_roots() -> None:
-    logits = torch.zeros(1, 5, requires_grad=True)
-    SemanticSoftmaxLoss(make_levels(FIVE), 0.1, 20)(logits, torch.tensor([4])).backward()
-    assert logits.grad is not None
-    assert logits.grad[0].ne(0).tolist() == [True, False, False, False, True]
+    logits = torch.zeros(1, 5)
+    _, gradient = value_and_gradient(make_semantic(LEVELS), logits, torch.tensor([4]))
+    assert gradient[0].ne(0).tolist() == [True, False, False, False, True]
 
 
-def test_half_precision_logits_are_summed_in_float32() -> None:
-    levels = make_levels(FIVE)
-    logits, labels = make_batch(levels, 8, seed=2)
-    loss = SemanticSoftmaxLoss(levels, 0.1, 20)
-    half = loss(logits.bfloat16(), labels)
-    assert half.dtype == torch.float32
-    torch.testing.assert_close(half, loss(logits.bfloat16().float(), labels))
+def test_the_weights_of_three_nodes_are_those_of_the_worked_example() -> None:
+    three = make_levels(Tree(("animal", "cat", "dog"), (ROOT, 0, 0), "by hand", "none"))
+    assert three.weights_L(20).tolist() == [1.0, 1.5]  # O_1 = 2 / 3: two of three classes have a depth 1
+    assert three.weights_L(1.2).tolist() == [1.0, 1.2]
+    assert three.weights_L(images_C=np.array([60, 30, 10])).tolist() == [1.0, 2.5]
+    assert three.weights_L(use_deepest=False).tolist() == [1.0, 0.0]
+    assert three.weights_L(images_C=np.array([60, 0, 0])).tolist() == [1.0, 0.0]
+
+
+# --- the official code's figures ----------------------------------------------------------------
+
+OFFICIAL = json.loads((Path(__file__).parent / "official_losses.json").read_text())["cases"]
+
+
+@pytest.fixture(scope="module")
+def winter21() -> Levels:
+    spec = find_spec("timm")
+    assert spec is not None
+    assert spec.origin is not None
+    lists = Path(spec.origin).parent / "data" / "_info"
+    ids = (lists / "imagenet21k_miil_w21_synsets.txt").read_text().split()
+    return make_levels(build_from_wordnet(ids))
+
+
+def draw_case(
+    case: dict[str, Any], dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(case["seed"])
+    shape, scale = (case["batch"], 10450), np.float32(case["scale"])
+    logits = rng.standard_normal(shape).astype(np.float32) * scale
+    teacher = rng.standard_normal(shape).astype(np.float32) * scale
+    labels = rng.integers(0, 10450, case["batch"])
+    return (
+        torch.from_numpy(logits).to(dtype),
+        torch.from_numpy(teacher).to(dtype),
+        torch.from_numpy(labels),
+    )
+
+
+@pytest.mark.parametrize("case", OFFICIAL, ids=lambda case: f"seed{case['seed']}")
+@pytest.mark.parametrize(("dtype", "rel"), [(torch.float32, 1e-5), (torch.float64, 1e-9)])
+@pytest.mark.parametrize("way", ["in one sweep", "by depth"])
+def test_semantic_softmax_equals_the_official_code(
+    winter21: Levels, case: dict[str, Any], dtype: torch.dtype, rel: float, way: str
+) -> None:
+    logits, _, labels = draw_case(case, dtype)
+    loss = make_semantic(winter21, smoothing=0.2)
+    function = loss if way == "in one sweep" else take_depths_one_by_one(loss)
+    value, gradient = value_and_gradient(function, logits, labels)
+    assert value == pytest.approx(case["loss"], rel=rel)
+    assert gradient.double().norm().item() == pytest.approx(case["grad_norm"], rel=rel)
+    assert gradient.double().abs().sum().item() == pytest.approx(case["grad_abs_sum"], rel=rel)
+
+
+@pytest.mark.parametrize("case", OFFICIAL, ids=lambda case: f"seed{case['seed']}")
+@pytest.mark.parametrize(("dtype", "rel"), [(torch.float32, 1e-5), (torch.float64, 1e-9)])
+def test_official_distillation_is_ours_times_the_batch(
+    winter21: Levels, case: dict[str, Any], dtype: torch.dtype, rel: float
+) -> None:
+    logits, teacher, labels = draw_case(case, dtype)
+    found = SemanticDistillationLoss(winter21, Trust.OFFICIAL)(logits, teacher, labels).item()
+    assert found * case["batch"] == pytest.approx(case["official_kd_sum"], rel=rel)
+
+
+# --- distillation -------------------------------------------------------------------------------
+
+
+def slow_distillation(
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    labels: torch.Tensor | None,
+    levels: Levels,
+    trust: Trust,
+) -> float:
+    total = 0.0
+    for image in range(len(student)):
+        for depth, classes in enumerate(levels.classes_at):
+            s, t = student[image, classes].softmax(0), teacher[image, classes].softmax(0)
+            trusted = sorted(t.tolist(), reverse=True)[: math.ceil(len(classes) / 20)]
+            has_target = labels is not None and levels.ancestors_CL[labels[image], depth] != NONE
+            p = 1.0 if has_target and trust == Trust.PAPER else sum(trusted)
+            total += p * (t - s).square().sum().item() / len(student)
+    return total
+
+
+@given(forests(), SEEDS, st.sampled_from(Trust), st.booleans())
+def test_distillation_equals_the_slow_loop_both_ways(
+    tree: Tree, seed: int, trust: Trust, has_labels: bool
+) -> None:
+    levels = make_levels(tree)
+    student, drawn = make_batch(levels, 5, seed)
+    teacher, _ = make_batch(levels, 5, seed + 1)
+    labels = drawn if has_labels else None
+    loss = SemanticDistillationLoss(levels, trust)
+    expected = slow_distillation(student, teacher, labels, levels, trust)
+    value, gradient = value_and_gradient(loss, student, teacher, labels)
+    assert value == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    leaf = student.detach().requires_grad_()
+    other = distillation._by_depth(leaf, teacher, labels, None, loss.depths, trust)
+    torch.autograd.backward(other)
+    assert leaf.grad is not None
+    assert other.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    torch.testing.assert_close(gradient, leaf.grad)
+
+
+def test_the_gradient_of_distillation_is_the_derivative() -> None:
+    student, labels = make_batch(LEVELS, 4, seed=3)
+    teacher, _ = make_batch(LEVELS, 4, seed=4)
+    depths = SemanticDistillationLoss(LEVELS).depths
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return distillation._by_depth(x, teacher, labels, None, depths, Trust.PAPER)
+
+    assert gradcheck(loss, student.requires_grad_())
+
+
+def test_a_second_backward_pass_is_refused_and_not_wrong() -> None:
+    logits, labels = make_batch(LEVELS, 4, seed=20)
+    loss = make_semantic(LEVELS)(logits.requires_grad_(), labels)
+    torch.autograd.backward(loss, retain_graph=True)
+    with pytest.raises(RuntimeError, match="a second time"):
+        torch.autograd.backward(loss)
+
+
+def test_a_student_that_equals_its_teacher_has_nothing_to_learn() -> None:
+    logits, labels = make_batch(LEVELS, 4, seed=5)
+    value, gradient = value_and_gradient(
+        SemanticDistillationLoss(LEVELS), logits, logits.clone(), labels
+    )
+    assert value == pytest.approx(0.0, abs=1e-15)
+    assert gradient.abs().max() < 1e-15
+
+
+def test_distillation_does_not_depend_on_the_batch_size() -> None:
+    student, labels = make_batch(LEVELS, 4, seed=6)
+    teacher, _ = make_batch(LEVELS, 4, seed=7)
+    loss = SemanticDistillationLoss(LEVELS)
+    twice = [torch.cat([each, each]) for each in (student, teacher, labels)]
+    torch.testing.assert_close(loss(student, teacher, labels), loss(*twice))
+
+
+# --- multi-label --------------------------------------------------------------------------------
+
+
+@given(forests(), SEEDS)
+def test_multi_label_is_binary_cross_entropy_over_label_and_ancestors(tree: Tree, seed: int) -> None:
+    levels = make_levels(tree)
+    logits, labels = make_batch(levels, 5, seed)
+    present = torch.zeros_like(logits)
+    for image, label in enumerate(labels.tolist()):
+        while label != ROOT:
+            present[image, label] = 1.0
+            label = tree.parents[label]  # noqa: PLW2901 - the walk goes up from here
+    expected = binary_cross_entropy_with_logits(logits, present, reduction="sum") / len(logits)
+    torch.testing.assert_close(MultiLabelLoss(levels)(logits, labels), expected)
+
+
+@pytest.mark.parametrize("focus_gradient", [False, True])
+def test_asymmetric_loss_equals_the_published_code(focus_gradient: bool) -> None:
+    logits, labels = make_batch(LEVELS, 6, seed=8)
+    ours = MultiLabelLoss(LEVELS, gamma_neg=4, gamma_pos=0, clip=0.05, focus_gradient=focus_gradient)
+    present = ours.depths.with_ancestors(labels).double()
+    theirs = AsymmetricLossMultiLabel(
+        gamma_neg=4, gamma_pos=0, clip=0.05, disable_torch_grad_focal_loss=not focus_gradient
+    )
+    value, gradient = value_and_gradient(ours, logits, labels)
+    expected, expected_gradient = value_and_gradient(theirs, logits, present)
+    assert value == pytest.approx(expected, rel=1e-6)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-8)
+
+
+# --- what all losses accept ---------------------------------------------------------------------
+
+
+def all_losses() -> dict[str, nn.Module]:
+    return {
+        "single-label": SingleLabelLoss(0.1),
+        "semantic": make_semantic(LEVELS),
+        "multi-label": MultiLabelLoss(LEVELS),
+        "asymmetric": MultiLabelLoss(LEVELS, gamma_neg=4, clip=0.05),
+    }
+
+
+LOSSES = pytest.mark.parametrize("name", list(all_losses()))
+
+
+@LOSSES
+def test_a_share_of_one_is_a_label(name: str) -> None:
+    logits, labels = make_batch(LEVELS, 6, seed=9)
+    loss = all_losses()[name]
+    torch.testing.assert_close(loss(logits, labels), loss(logits, one_hot(labels, 5).double()))
+
+
+@LOSSES
+def test_mixed_targets_give_the_mixture_of_the_losses(name: str) -> None:
+    logits, labels = make_batch(LEVELS, 6, seed=10)
+    other = labels.roll(1)
+    mixed = 0.3 * one_hot(labels, 5).double() + 0.7 * one_hot(other, 5).double()
+    loss = all_losses()[name]
+    expected = 0.3 * loss(logits, labels) + 0.7 * loss(logits, other)
+    torch.testing.assert_close(loss(logits, mixed), expected)
+
+
+@LOSSES
+def test_classes_that_are_not_known_take_no_part(name: str) -> None:
+    logits, _ = make_batch(LEVELS, 6, seed=11)
+    labels = torch.tensor([0, 1, 2, 4, 0, 1])
+    known = torch.ones(6, 5, dtype=torch.bool)
+    known[:, 3] = False
+    loss = all_losses()[name]
+    _, gradient = value_and_gradient(loss, logits, labels, known)
+    assert gradient[:, 3].eq(0).all()
+    wild = logits.clone()
+    wild[:, 3] = 1e4
+    torch.testing.assert_close(loss(logits, labels, known), loss(wild, labels, known))
+
+
+@LOSSES
+def test_all_classes_known_is_as_if_nothing_was_said(name: str) -> None:
+    logits, labels = make_batch(LEVELS, 6, seed=12)
+    loss = all_losses()[name]
+    known = torch.ones(6, 5, dtype=torch.bool)
+    torch.testing.assert_close(loss(logits, labels), loss(logits, labels, known))
+
+
+@LOSSES
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_logits_are_summed_in_float32(name: str, dtype: torch.dtype) -> None:
+    logits, labels = make_batch(LEVELS, 8, seed=13)
+    loss = all_losses()[name]
+    half = logits.to(dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        value, gradient = value_and_gradient(loss, half, labels)
+    expected, exact_gradient = value_and_gradient(loss, half.float(), labels)
+    assert value == pytest.approx(expected, rel=1e-6)
+    assert gradient.dtype == dtype
+    torch.testing.assert_close(gradient.float(), exact_gradient, rtol=1e-2, atol=1e-4)
+
+
+@LOSSES
+def test_extreme_logits_give_finite_losses_and_gradients(name: str) -> None:
+    logits, labels = make_batch(LEVELS, 8, seed=14)
+    value, gradient = value_and_gradient(all_losses()[name], (1e4 * logits).float(), labels)
+    assert math.isfinite(value)
+    assert gradient.isfinite().all()
+
+
+def test_a_depth_far_below_the_largest_logit_keeps_its_digits() -> None:
+    logits, labels = make_batch(LEVELS, 8, seed=15)
+    far = logits.float()
+    far[:, LEVELS.classes_at[1]] -= 1000.0
+    loss = make_semantic(LEVELS)
+    torch.testing.assert_close(loss(far, labels), loss(logits.float(), labels), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_class_masked_by_minus_infinity_leaves_semantic_softmax(smoothing: float) -> None:
+    logits, _ = make_batch(LEVELS, 4, seed=16)
+    labels = torch.tensor([0, 1, 1, 4])
+    masked = logits.clone()
+    masked[:, 2] = -torch.inf  # dog, beside cat
+    known = torch.ones(4, 5, dtype=torch.bool)
+    known[:, 2] = False
+    loss = make_semantic(LEVELS, smoothing)
+    value, gradient = value_and_gradient(loss, masked, labels)
+    assert value == pytest.approx(loss(logits, labels, known).item())
+    assert gradient.isfinite().all()
+
+
+def test_a_batch_in_which_a_depth_has_no_target_is_finite() -> None:
+    logits, _ = make_batch(LEVELS, 3, seed=17)
+    labels = torch.tensor([0, 4, 0])
+    value, gradient = value_and_gradient(make_semantic(LEVELS), logits, labels)
+    assert math.isfinite(value)
+    assert gradient[:, [1, 2, 3]].eq(0).all()
+
+
+@pytest.mark.parametrize("name", ["semantic", "distillation"])
+def test_compiled_losses_have_no_graph_break_and_the_same_value(name: str) -> None:
+    logits, labels = make_batch(LEVELS, 8, seed=18)
+    teacher, _ = make_batch(LEVELS, 8, seed=19)
+    loss = make_semantic(LEVELS) if name == "semantic" else SemanticDistillationLoss(LEVELS)
+    arguments = (labels,) if name == "semantic" else (teacher, labels)
+    compiled = torch.compile(loss, fullgraph=True, backend="eager")
+    value, gradient = value_and_gradient(compiled, logits, *arguments)
+    expected, expected_gradient = value_and_gradient(loss, logits, *arguments)
+    assert value == pytest.approx(expected)
+    torch.testing.assert_close(gradient, expected_gradient)

@@ -20,7 +20,7 @@ from hypernym.commands.pretrain import pretrain
 from hypernym.data.dataset import open_dataset
 from hypernym.errors import DivergenceError, OutputError, RunError, UsageError
 from hypernym.hierarchy.scheme import Scheme
-from hypernym.losses import SemanticSoftmaxLoss
+from hypernym.losses.semantic import SemanticSoftmaxLoss
 from hypernym.training.config import OptimOptions, PretrainConfig
 from hypernym.training.loop import Trainer
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from cyclopts import Parameter
 from pydantic import validate_call
 
@@ -16,7 +17,13 @@ from hypernym.errors import RunError
 from hypernym.files import check_vacant
 from hypernym.hierarchy.levels import make_levels
 from hypernym.hierarchy.tree import load_tree
-from hypernym.training.config import RUNTIME_OPTIONS, PretrainConfig, RecipeName, read_config
+from hypernym.training.config import (
+    RUNTIME_OPTIONS,
+    LossOptions,
+    PretrainConfig,
+    RecipeName,
+    read_config,
+)
 from hypernym.training.recipes import overlay, resolve_config
 
 if TYPE_CHECKING:
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 
     from hypernym.data.dataset import Dataset
     from hypernym.data.transforms import Preprocessing
+    from hypernym.hierarchy.levels import Levels
     from hypernym.hierarchy.tree import Tree
     from hypernym.training.loop import FitReport
 
@@ -109,7 +117,7 @@ def _train(
     from hypernym.data.loader import make_eval_loader, make_train_loader
     from hypernym.data.transforms import make_eval_transform, make_train_transform
     from hypernym.inference import choose_device, measure
-    from hypernym.losses import make_loss
+    from hypernym.losses.schemes import make_loss
     from hypernym.models import Classifier, make_backbone
     from hypernym.training.loop import Measured, fit
     from hypernym.training.task import LabelTask
@@ -121,17 +129,15 @@ def _train(
     levels = make_levels(tree)
 
     torch.manual_seed(config.seed)
-    num_classes = len(dataset.classes)
+    num_classes = levels.num_classes
     backbone = make_backbone(
         config.model, num_classes=num_classes, image_size=size, pretrained=config.pretrained
     )
     preprocessing = _make_preprocessing(backbone, dataset, size)
     classifier = Classifier(backbone, preprocessing.mean, preprocessing.std)
+    weights_L = _weigh_depths(levels, dataset, config.loss)
     criterion = make_loss(
-        config.scheme,
-        levels,
-        label_smoothing=config.loss.label_smoothing,
-        max_weight=config.loss.max_weight,
+        config.scheme, levels, label_smoothing=config.loss.label_smoothing, weights_L=weights_L
     )
     task = LabelTask(classifier, criterion.to(device))
     loader = make_train_loader(
@@ -153,9 +159,21 @@ def _train(
         figures = {"val/top1": accuracy.top1, "val/semantic_top1": accuracy.semantic_top1}
         return Measured(accuracy.semantic_top1, figures)
 
-    classes, digest = dataset.classes, dataset.card["digest"]
-    card = Card(classes.ids, classes.names, tree, preprocessing, config.scheme, digest)
+    names, digest = tree.name_all(dataset.classes.names), dataset.card["digest"]
+    card = Card(tree.ids, names, tree, preprocessing, config.scheme, digest)
     return fit(task, loader, run, config, card, measure_val, device, resume=resume)
+
+
+def _weigh_depths(levels: Levels, dataset: Dataset, options: LossOptions) -> list[float]:
+    """Return the weight of each depth; inner classes that the tree added have no images."""
+    images_C = None
+    if options.weights == "images":
+        images_C = np.zeros(levels.num_classes, np.int64)
+        images_C[: len(dataset.classes)] = dataset.classes.train_counts
+    weights: list[float] = levels.weights_L(
+        options.max_weight, images_C, use_deepest=options.use_deepest
+    ).tolist()
+    return weights
 
 
 def _make_preprocessing(backbone: nn.Module, dataset: Dataset, size: int) -> Preprocessing:
