@@ -49,7 +49,6 @@ def main() -> None:
         if drawn.id in rows:
             place = x + pen.textlength(drawn.name, font) / SCALE + 12
             picture = draw(drawn.id, 52 * SCALE, np.random.default_rng([3, rows[drawn.id]]))
-            side = (50 * SCALE, 50 * SCALE)
             thumbnail = picture.resize((50 * SCALE, 50 * SCALE), Image.Resampling.LANCZOS)
             image.paste(thumbnail, point(place, y - 25))
     image.save(Path(__file__).parents[1] / "docs" / "tree.png", optimize=True)

@@ -1,4 +1,4 @@
-"""Paths are consistent whatever the logits say."""
+"""Decoded labels against walks over the tree; paths are consistent whatever the logits say."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import forests
 
-from hypernym.decoding import PathDecoder
+from hypernym.decoding import Decoded, Decoder
 from hypernym.hierarchy.levels import NONE, make_levels
+from hypernym.hierarchy.rule import Rule
 from hypernym.hierarchy.scheme import Scheme
 from hypernym.hierarchy.tree import ROOT, Tree
 
@@ -18,61 +20,174 @@ NINE = Tree(
 LEVELS = make_levels(NINE)
 CPU = torch.device("cpu")
 SCHEMES = pytest.mark.parametrize("scheme", list(Scheme))
+SEEDS = st.integers(0, 2**31)
 
 
-def make_logits(seed: int, scale: float = 2.0) -> torch.Tensor:
-    return scale * torch.randn(11, 9, generator=torch.Generator().manual_seed(seed))
+def make_logits(seed: int, num_classes: int = 9, scale: float = 2.0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(11, num_classes, generator=generator)
+
+
+def decode(
+    tree: Tree, scheme: Scheme, logits: torch.Tensor, threshold: float, rule: Rule = Rule.PATH
+) -> Decoded:
+    return Decoder(make_levels(tree), scheme, CPU).decode(logits, threshold, rule)
+
+
+def children_of(tree: Tree, node: int) -> list[int]:
+    return [child for child, parent in enumerate(tree.parents) if parent == node]
+
+
+def below(tree: Tree, label: int) -> list[int]:
+    return [label, *(deep for child in children_of(tree, label) for deep in below(tree, child))]
+
+
+def path_to(tree: Tree, label: int) -> list[int]:
+    return [*path_to(tree, tree.parents[label]), label] if label != ROOT else []
+
+
+def kept_in(decoded: Decoded) -> list[list[int]]:
+    rows = zip(decoded.labels.tolist(), decoded.kept.tolist(), strict=True)
+    return [[label for label, kept in zip(*row, strict=True) if kept] for row in rows]
 
 
 @SCHEMES
-@given(seed=st.integers(0, 2**31), threshold=st.floats(0, 1))
+@given(tree=forests(), seed=SEEDS, threshold=st.floats(0, 1))
 def test_every_path_runs_from_parent_to_child_with_falling_probability(
-    scheme: Scheme, seed: int, threshold: float
+    scheme: Scheme, tree: Tree, seed: int, threshold: float
 ) -> None:
-    paths = PathDecoder(LEVELS, scheme, CPU).decode(make_logits(seed), threshold)
-    for labels, probabilities, length in zip(*(field.tolist() for field in paths), strict=True):
+    decoded = decode(tree, scheme, make_logits(seed, len(tree.ids)), threshold)
+    for labels, probabilities, kept in zip(*(field.tolist() for field in decoded), strict=True):
         path = [label for label in labels if label != NONE]
-        assert [NINE.parents[label] for label in path] == [ROOT, *path[:-1]]
+        assert [tree.parents[label] for label in path] == [ROOT, *path[:-1]]
+        assert not children_of(tree, path[-1])
         shown = probabilities[: len(path)]
         assert shown == sorted(shown, reverse=True)
-        assert all(value >= threshold for value in shown[:length])
-        assert all(value < threshold for value in shown[length:])
+        assert kept[: len(path)] == [value >= torch.tensor(threshold).item() for value in shown]
+        assert not any(kept[len(path) :])
 
 
 @SCHEMES
-def test_probabilities_equal_those_of_a_loop_over_the_tree(scheme: Scheme) -> None:
-    logits = make_logits(0)
-    found = PathDecoder(LEVELS, scheme, CPU).log_probabilities(logits).exp()
-    children = {parent: [c for c in range(9) if NINE.parents[c] == parent] for parent in range(-1, 9)}
-
-    def below(label: int) -> list[int]:
-        return [label, *(deeper for child in children[label] for deeper in below(child))]
-
+@given(tree=forests(max_classes=20), seed=SEEDS)
+def test_probabilities_equal_those_of_a_loop_over_the_tree(
+    scheme: Scheme, tree: Tree, seed: int
+) -> None:
+    logits = make_logits(seed, len(tree.ids))
+    found = Decoder(make_levels(tree), scheme, CPU).log_probabilities(logits).exp()
     for image in range(len(logits)):
         shares = logits[image].softmax(0)
-        for label in range(9):
+        for label in range(len(tree.ids)):
             match scheme:
                 case Scheme.SINGLE_LABEL:
-                    expected = sum(shares[deeper].item() for deeper in below(label))
+                    expected = sum(shares[deeper].item() for deeper in below(tree, label))
                 case Scheme.SEMANTIC:
-                    expected, step = 1.0, label
-                    while step != ROOT:
-                        siblings = children[NINE.parents[step]]
-                        expected *= logits[image][siblings].softmax(0)[siblings.index(step)].item()
-                        step = NINE.parents[step]
+                    expected = 1.0
+                    for step in path_to(tree, label):
+                        siblings = children_of(tree, tree.parents[step])
+                        expected *= logits[image, siblings].softmax(0)[siblings.index(step)].item()
             assert found[image, label].item() == pytest.approx(expected, rel=1e-4)
 
 
 @SCHEMES
-def test_extreme_logits_give_finite_probabilities(scheme: Scheme) -> None:
-    paths = PathDecoder(LEVELS, scheme, CPU).decode(make_logits(1, scale=1e4), 0.5)
-    assert paths.probabilities.isfinite().all()
+@given(tree=forests(), seed=SEEDS)
+def test_a_path_is_a_walk_to_the_most_probable_child(scheme: Scheme, tree: Tree, seed: int) -> None:
+    logits = make_logits(seed, len(tree.ids))
+    probability = Decoder(make_levels(tree), scheme, CPU).log_probabilities(logits).exp().tolist()
+    for row, path in zip(probability, kept_in(decode(tree, scheme, logits, 0.0)), strict=True):
+        node, walk = ROOT, []
+        while children := children_of(tree, node):
+            node = max(children, key=row.__getitem__)
+            walk.append(node)
+        assert path == walk
+
+
+@SCHEMES
+@given(tree=forests(), seed=SEEDS, threshold=st.floats(0.5, 1, exclude_min=True))
+def test_above_one_half_a_path_holds_every_class_that_reaches_the_threshold(
+    scheme: Scheme, tree: Tree, seed: int, threshold: float
+) -> None:
+    logits = make_logits(seed, len(tree.ids))
+    threshold = max(threshold, 0.501)  # as far from 1/2 as rounding may reach
+    probability = Decoder(make_levels(tree), scheme, CPU).log_probabilities(logits).exp()
+    for row, path in zip(probability, kept_in(decode(tree, scheme, logits, threshold)), strict=True):
+        assert sorted(path) == (row >= threshold).nonzero()[:, 0].tolist()
+
+
+@SCHEMES
+@given(tree=forests(), seed=SEEDS)
+def test_the_leaf_is_the_most_probable_of_all_leaves(scheme: Scheme, tree: Tree, seed: int) -> None:
+    logits = make_logits(seed, len(tree.ids))
+    leaves = [label for label in range(len(tree.ids)) if not children_of(tree, label)]
+    probability = Decoder(make_levels(tree), scheme, CPU).log_probabilities(logits).tolist()
+    decoded = decode(tree, scheme, logits, 0.9, Rule.LEAF)
+    ends = decoded.ends.tolist()
+    for row, path, end in zip(probability, kept_in(decoded), ends, strict=True):
+        best = max(leaves, key=row.__getitem__)
+        assert (path, end) == (path_to(tree, best), best)
+
+
+@SCHEMES
+@given(tree=forests(), seed=SEEDS, threshold=st.sampled_from([0.0, 0.3, 0.5, 0.8]))
+def test_the_official_rule_asks_each_depth_by_itself(
+    scheme: Scheme, tree: Tree, seed: int, threshold: float
+) -> None:
+    logits = make_logits(seed, len(tree.ids))
+    depths = [len(path_to(tree, label)) - 1 for label in range(len(tree.ids))]
+    found = kept_in(decode(tree, scheme, logits, threshold, Rule.OFFICIAL))
+    for image, labels in enumerate(found):
+        expected = []
+        for depth in range(max(depths) + 1):
+            classes = [label for label, at in enumerate(depths) if at == depth]
+            shares = logits[image, classes].softmax(0).tolist()
+            if max(shares) > threshold:
+                expected.append(classes[shares.index(max(shares))])
+        assert labels == expected
+
+
+def test_official_labels_need_not_lie_on_one_path() -> None:
+    logits = torch.full((1, 9), -10.0)
+    logits[0, [0, 6, 3]] = 10.0  # a, g beneath f, d beneath b
+    decoded = decode(NINE, Scheme.SEMANTIC, logits, 0.5, Rule.OFFICIAL)
+    assert kept_in(decoded) == [[0, 6, 3]]
+    assert decoded.ends.tolist() == [3]
+
+
+def test_a_sure_class_is_named_though_no_leaf_of_it_is() -> None:
+    # a: 0.6, shared evenly by its leaves; i, a leaf: 0.4
+    many = Tree(tuple("abcdefghi"), (ROOT, *[0] * 7, ROOT), "by hand", "none")
+    logits = torch.tensor([[0.6, *[1.0] * 7, 0.4]]).log()
+    decoded = decode(many, Scheme.SEMANTIC, logits, 0.5)
+    assert kept_in(decoded) == [[0]]
+    assert decode(many, Scheme.SEMANTIC, logits, 0.5, Rule.LEAF).ends.tolist() == [8]
+
+
+@pytest.mark.parametrize("rule", list(Rule))
+@SCHEMES
+@pytest.mark.parametrize("mask", [[], [1, 2], [3], [0, 5, 8], [7]])
+def test_extreme_and_masked_logits_give_finite_probabilities(
+    scheme: Scheme, rule: Rule, mask: list[int]
+) -> None:
+    for scale in (1.0, 1e4, 1e38):
+        logits = make_logits(1, scale=scale)
+        logits[:, mask] = -torch.inf
+        logits[0, 4] = torch.inf
+        decoded = decode(NINE, scheme, logits, 0.5, rule)
+        assert decoded.probabilities.isfinite().all()
+        if rule == Rule.PATH:  # a masked class that is not a leaf may be named for what is beneath it
+            masked_leaves = {2, 3, 4, 7, 8} & set(mask)
+            assert not masked_leaves & {label for path in kept_in(decoded) for label in path}
 
 
 def test_a_path_goes_as_far_as_the_model_is_sure() -> None:
     logits = torch.full((1, 9), -10.0)
     logits[0, [0, 1]] = 10.0  # surely a > b, but d and e alike
-    paths = PathDecoder(LEVELS, Scheme.SEMANTIC, CPU).decode(logits, 0.6)
-    assert paths.labels[0, :2].tolist() == [0, 1]
-    assert paths.lengths.tolist() == [2]
-    assert paths.probabilities[0, 2].item() == pytest.approx(0.5, abs=1e-3)
+    decoded = decode(NINE, Scheme.SEMANTIC, logits, 0.6)
+    assert kept_in(decoded) == [[0, 1]]
+    assert decoded.ends.tolist() == [1]
+    assert decoded.probabilities[0, 2].item() == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_path_without_a_label_ends_nowhere() -> None:
+    decoded = decode(NINE, Scheme.SEMANTIC, torch.zeros(1, 9), 0.6)
+    assert kept_in(decoded) == [[]]
+    assert decoded.ends.tolist() == [NONE]

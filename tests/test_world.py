@@ -13,7 +13,9 @@ def test_the_declared_tree_is_the_one_that_wordnet_gives() -> None:
     parents = [ids[parent] if parent != ROOT else None for parent in tree.parents]
     declared = {drawn.id: drawn.parent for drawn in CLASSES}
     assert dict(zip(ids, parents, strict=True)) == declared
-    assert {drawn.id: drawn.name for drawn in CLASSES} == {class_id: name_of(class_id) for class_id in ids}
+    assert {drawn.id: drawn.name for drawn in CLASSES} == {
+        class_id: name_of(class_id) for class_id in ids
+    }
 
 
 def test_the_world_is_large_and_deep_enough_to_show_something() -> None:

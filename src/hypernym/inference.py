@@ -1,4 +1,7 @@
-"""A trained model applied: to batches (what was counted), to pictures (a path for each)."""
+"""A trained model applied: to batches (what was counted), to pictures (labels for each).
+
+Shapes: B images, C classes.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,14 @@ import torch
 from hypernym.data.images import decode_image
 from hypernym.data.rejections import Reason, RejectionError
 from hypernym.data.transforms import make_eval_transform, to_tensor
-from hypernym.decoding import PathDecoder
+from hypernym.decoding import Decoder
 from hypernym.errors import UsageError
-from hypernym.hierarchy.levels import make_levels
-from hypernym.metrics import Accuracy, AccuracyCounter
+from hypernym.hierarchy.levels import NONE, make_levels
+from hypernym.metrics.accuracy import Accuracy, AccuracyCounter
+from hypernym.metrics.calibration import CalibrationCounter
+from hypernym.metrics.coverage import CoverageCounter
+from hypernym.metrics.mistakes import MistakeCounter
+from hypernym.metrics.precision import AveragePrecisionCounter, TreeTargets
 from hypernym.progress import show_progress
 
 if TYPE_CHECKING:
@@ -22,9 +29,18 @@ if TYPE_CHECKING:
 
     from hypernym.checkpoint import TrainedModel
     from hypernym.data.loader import Batch
-    from hypernym.decoding import Paths
+    from hypernym.decoding import Decoded
     from hypernym.hierarchy.levels import Levels
+    from hypernym.hierarchy.rule import Rule
+    from hypernym.hierarchy.scheme import Scheme
+    from hypernym.metrics.calibration import DepthCalibration
+    from hypernym.metrics.coverage import CoveragePoint
+    from hypernym.metrics.mistakes import Mistakes
+    from hypernym.metrics.precision import AveragePrecision
     from hypernym.models import Classifier
+
+THRESHOLD = 0.5
+"""Where a path is cut unless told otherwise: a class stays that is more probable than not."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +59,11 @@ class Prediction:
 
     image: Path
     path: tuple[Step, ...]
-    """From the root down, as far as the probability reaches the threshold; it may be empty."""
+    """The labels kept, from the root down; there may be none. By the rule `official` they need not
+    lie on one path."""
 
     beyond: tuple[Step, ...]
-    """How the path would go on, to the most probable leaf."""
+    """The labels not kept: how the path would go on."""
 
     error: str = ""
     """Why the picture could not be read; then both paths are empty."""
@@ -60,7 +77,77 @@ class Prediction:
         return f"{self.image}: {' > '.join(steps)}{''.join(doubt)}"
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Evaluation:
+    """All that is measured of a model on labelled images."""
+
+    accuracy: Accuracy
+    calibration: tuple[DepthCalibration, ...]
+    """By depth."""
+
+    path_mistakes: Mistakes
+    """Of the end of the path at threshold 0.5, the answer of a model that may stop at an ancestor;
+    an empty path ends in the virtual root."""
+
+    leaf_mistakes: Mistakes
+    """Of the most probable leaf, the answer of a model that must name one, as papers compare them."""
+
+    coverage: tuple[CoveragePoint, ...]
+    """By threshold."""
+
+    average_precision: AveragePrecision | None
+    """None if the scores were not kept."""
+
+
+class EvaluationCounter:
+    """Counts everything in an `Evaluation`; what it needs beside the scores is under 20 MB."""
+
+    def __init__(
+        self, levels: Levels, scheme: Scheme, device: torch.device, *, keep_scores: bool
+    ) -> None:
+        self._decoder = Decoder(levels, scheme, device)
+        self._targets = TreeTargets(levels, device)
+        self._accuracy = AccuracyCounter(levels, device)
+        self._calibration = CalibrationCounter(levels, device)
+        self._path_mistakes = MistakeCounter(levels, device)
+        self._leaf_mistakes = MistakeCounter(levels, device)
+        self._coverage = CoverageCounter(levels, device)
+        self._precision = AveragePrecisionCounter() if keep_scores else None
+
+    def update(self, logits_BC: torch.Tensor, labels_B: torch.Tensor) -> None:
+        """Count a batch of logits (B, C) against labels (B,)."""
+        self._accuracy.update(logits_BC, labels_B)
+        self._calibration.update(logits_BC, labels_B)
+        log_probability_BC = self._decoder.log_probabilities(logits_BC)
+        path = self._decoder.follow(log_probability_BC, THRESHOLD)
+        self._path_mistakes.update(path.ends, labels_B)
+        self._leaf_mistakes.update(self._decoder.find_leaf(log_probability_BC).ends, labels_B)
+        self._coverage.update(path.labels, path.probabilities, labels_B)
+        if self._precision is not None:
+            self._precision.update(log_probability_BC, self._targets.of(labels_B))
+
+    def merge(self, other: EvaluationCounter) -> None:
+        """Add what another counter of the same model has counted."""
+        self._accuracy.merge(other._accuracy)
+        self._calibration.merge(other._calibration)
+        self._path_mistakes.merge(other._path_mistakes)
+        self._leaf_mistakes.merge(other._leaf_mistakes)
+        self._coverage.merge(other._coverage)
+        if self._precision is not None and other._precision is not None:
+            self._precision.merge(other._precision)
+
+    def compute(self) -> Evaluation:
+        """Return what was measured on all images counted so far."""
+        return Evaluation(
+            self._accuracy.compute(),
+            self._calibration.compute(),
+            self._path_mistakes.compute(),
+            self._leaf_mistakes.compute(),
+            self._coverage.compute(),
+            self._precision.compute() if self._precision is not None else None,
+        )
+
+
 def measure(
     classifier: Classifier,
     batches: Iterable[Batch],
@@ -68,17 +155,46 @@ def measure(
     device: torch.device,
     total: int,
 ) -> Accuracy:
-    """Measure a model, in evaluation mode and float32, on `total` images."""
+    """Measure the accuracy of a model, in evaluation mode and float32, on `total` images."""
+    counter = AccuracyCounter(levels, device)
+    for logits_BC, labels_B in run_model(classifier, batches, device, total):
+        counter.update(logits_BC, labels_B)
+    return counter.compute()
+
+
+def measure_all(
+    model: TrainedModel,
+    batches: Iterable[Batch],
+    device: torch.device,
+    total: int,
+    *,
+    keep_scores: bool,
+) -> Evaluation:
+    """Measure everything of a model, in evaluation mode and float32, on `total` images.
+
+    Average precision needs `keep_scores`: see `AveragePrecisionCounter` for what that costs.
+    """
+    levels = make_levels(model.card.tree)
+    counter = EvaluationCounter(levels, model.card.scheme, device, keep_scores=keep_scores)
+    classifier = model.classifier.to(device)
+    for logits_BC, labels_B in run_model(classifier, batches, device, total):
+        counter.update(logits_BC, labels_B)
+    return counter.compute()
+
+
+@torch.inference_mode()
+def run_model(
+    classifier: Classifier, batches: Iterable[Batch], device: torch.device, total: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Give logits (B, C) and labels (B,) of each batch, of `total` images, in evaluation mode."""
     was_training = classifier.training
     classifier.eval()
-    counter = AccuracyCounter(levels, device)
     with show_progress("evaluating", total, "images") as advance:
         for batch in batches:
             logits_BC = classifier(batch.images.to(device, non_blocking=True))
-            counter.update(logits_BC, batch.labels.to(device, non_blocking=True))
+            yield logits_BC, batch.labels.to(device, non_blocking=True)
             advance(len(batch.labels))
     classifier.train(was_training)
-    return counter.compute()
 
 
 @torch.inference_mode()
@@ -87,12 +203,13 @@ def predict_images(
     images: Sequence[Path],
     *,
     threshold: float,
+    rule: Rule,
     batch_size: int,
     device: torch.device,
 ) -> Iterator[Prediction]:
     """Give a prediction for each picture, in order; one that cannot be read says why."""
     transform = make_eval_transform(model.card.preprocessing)
-    decoder = PathDecoder(make_levels(model.card.tree), model.card.scheme, device)
+    decoder = Decoder(make_levels(model.card.tree), model.card.scheme, device)
     classifier = model.classifier.to(device).eval()
     for start in range(0, len(images), batch_size):
         chunk = images[start : start + batch_size]
@@ -106,25 +223,28 @@ def predict_images(
         found = {}
         if pictures:
             logits_BC = classifier(torch.stack(list(pictures.values())).to(device))
-            paths = decoder.decode(logits_BC, threshold)
-            found = dict(zip(pictures, _steps(paths, model), strict=True))
+            decoded = decoder.decode(logits_BC, threshold, rule)
+            found = dict(zip(pictures, _steps(decoded, model), strict=True))
         for image in chunk:
             if image in errors:
                 yield Prediction(image, (), (), errors[image])
             else:
-                steps, length = found[image]
-                yield Prediction(image, steps[:length], steps[length:])
+                yield Prediction(image, *found[image])
 
 
-def _steps(paths: Paths, model: TrainedModel) -> Iterator[tuple[tuple[Step, ...], int]]:
+def _steps(decoded: Decoded, model: TrainedModel) -> Iterator[tuple[tuple[Step, ...], tuple[Step, ...]]]:
+    """Give, for each image, the steps that are kept and those that are not."""
     ids, names = model.card.class_ids, model.card.class_names
-    for labels, probabilities, length in zip(*(field.tolist() for field in paths), strict=True):
-        steps = (
-            Step(ids[label], names[label], probability)
-            for label, probability in zip(labels, probabilities, strict=True)
-            if label >= 0
+    for row in zip(*(field.tolist() for field in decoded), strict=True):
+        steps = [
+            (Step(ids[label], names[label], probability), kept)
+            for label, probability, kept in zip(*row, strict=True)
+            if label != NONE
+        ]
+        yield (
+            tuple(step for step, kept in steps if kept),
+            tuple(step for step, kept in steps if not kept),
         )
-        yield tuple(steps), length
 
 
 def _read(image: Path) -> bytes:

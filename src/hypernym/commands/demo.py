@@ -16,7 +16,7 @@ from hypernym.hierarchy.scheme import Scheme
 
 if TYPE_CHECKING:
     from hypernym.inference import Prediction
-    from hypernym.metrics import Accuracy
+    from hypernym.metrics.accuracy import Accuracy
 
 SHOWN = ("n02165456", "n02055803", "n07747607")
 """The classes of the three pictures that are named at the end: a ladybug, a penguin, an orange."""

@@ -12,9 +12,28 @@ from hypernym.data.dataset import open_dataset
 from hypernym.files import write_json
 
 if TYPE_CHECKING:
-    from hypernym.metrics import Accuracy
+    from collections.abc import Sequence
 
-REPORT_VERSION = 1
+    from hypernym.metrics.accuracy import Accuracy
+    from hypernym.metrics.calibration import DepthCalibration
+    from hypernym.metrics.coverage import CoveragePoint
+    from hypernym.metrics.mistakes import Mistakes
+    from hypernym.metrics.precision import AveragePrecision
+
+REPORT_VERSION = 2
+GIB = 1 << 30
+SHOWN_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
+DEPTHS = ["depth", "classes", "images", "accuracy", "chance", "calibration error"]
+MISTAKES = [
+    "answer",
+    "exact",
+    "precision",
+    "recall",
+    "F1",
+    "distance (if wrong)",
+    "LCA height (if wrong)",
+]
+COVERAGE = ["threshold", "images named", "mean depth", "right", "exact"]
 
 
 @dataclass(frozen=True)
@@ -27,27 +46,82 @@ class EvaluateReport:
     scheme: str
     epoch: int
     accuracy: Accuracy
+    calibration: tuple[DepthCalibration, ...]
+    """By depth."""
+
+    path_mistakes: Mistakes
+    """Of the end of the path at threshold 0.5; an empty path ends in the virtual root."""
+
+    leaf_mistakes: Mistakes
+    """Of the most probable leaf."""
+
+    coverage: tuple[CoveragePoint, ...]
+    """By threshold, of the path that `predict` gives."""
+
+    average_precision: AveragePrecision | None
+    """Over the label and its ancestors; classes beneath the label count as unknown. None if the scores
+    would have taken more memory than allowed."""
+
+    score_bytes: int
+    """Memory that the scores for the average precision take."""
 
     def __str__(self) -> str:
-        """Return the summary for a person."""
+        """Return the summary for a person; all shares are in %."""
         found = self.accuracy
-        rows = [
-            f"{self.checkpoint} (epoch {self.epoch}, {self.scheme})",
-            f"on {self.dataset}, {self.split} split, {found.images:,} images; chance in brackets",
-            f"  top-1          {_percent(found.top1, found.top1_chance)}",
-            f"  top-5          {100 * found.top5:5.1f} %",
-            f"  semantic top-1 {_percent(found.semantic_top1, found.semantic_top1_chance)}",
+        chance, semantic_chance = _percent(found.top1_chance), _percent(found.semantic_top1_chance)
+        depths = [
+            [at.depth, f"{at.classes:,}", f"{at.images:,}", at.accuracy, at.chance, calibration.error]
+            for at, calibration in zip(found.by_depth, self.calibration, strict=True)
         ]
-        rows += [
-            f"  depth {depth.depth:<8} {_percent(depth.accuracy, depth.chance)}  "
-            f"{depth.classes:,} classes, {depth.images:,} images"
-            for depth in found.by_depth
+        mistakes = [
+            [
+                name,
+                *(of.exact, of.precision, of.recall, of.f1),
+                f"{of.distance:.2f} ({of.distance_of_mistakes:.2f})",
+                f"{of.lca_height:.2f} ({of.lca_height_of_mistakes:.2f})",
+            ]
+            for name, of in (("path", self.path_mistakes), ("leaf", self.leaf_mistakes))
         ]
-        return "\n".join(rows)
+        coverage = [
+            [f"{at.threshold:.1f}", at.coverage, f"{at.depth:.2f}"]
+            + ([at.precision, at.exact] if at.coverage else ["-", "-"])
+            for at in self.coverage
+            if at.threshold in SHOWN_THRESHOLDS
+        ]
+        summary = (
+            f"{self.checkpoint} (epoch {self.epoch}, {self.scheme})\n"
+            f"on {self.dataset}, {self.split} split, {found.images:,} images; shares in %\n"
+            f"  top-1          {_percent(found.top1)} (chance {chance}), top-5 {_percent(found.top5)}\n"
+            f"  semantic top-1 {_percent(found.semantic_top1)} (chance {semantic_chance})\n"
+            f"  mAP            {self._describe_precision()}\n"
+        )
+        return (
+            f"{summary}\n{_table(DEPTHS, depths)}\n"
+            "From answer (end of the path at 0.5, or most probable leaf) to label; F1 with ancestors\n"
+            f"{_table(MISTAKES, mistakes)}\n"
+            f"Paths cut at a threshold\n{_table(COVERAGE, coverage)}"
+        ).rstrip()
+
+    def _describe_precision(self) -> str:
+        found = self.average_precision
+        if found is None:
+            return f"left out: its scores take {self.score_bytes / GIB:,.1f} GiB, see --score-memory"
+        return (
+            f"{_percent(found.macro)}, micro {_percent(found.micro)}, "
+            f"VOC 2007 {_percent(found.voc2007)}, VOC 2010 {_percent(found.voc2010)}"
+        )
 
 
-def _percent(share: float, chance: float) -> str:
-    return f"{100 * share:5.1f} % ({100 * chance:.1f})"
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _table(head: list[str], rows: Sequence[Sequence[object]]) -> str:
+    """Draw a table with columns that end in line; a float is a share."""
+    cells = [[_percent(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    lines = (zip(row, widths, strict=True) for row in [head, *cells])
+    return "".join(f"  {'  '.join(cell.rjust(width) for cell, width in line)}\n" for line in lines)
 
 
 @validate_call
@@ -59,6 +133,7 @@ def evaluate(
     batch_size: Annotated[int, Field(ge=1)] = 128,
     device: str = "auto",
     workers: Annotated[int, Field(ge=0)] = 0,
+    score_memory: Annotated[float, Field(ge=0)] = 2.0,
 ) -> EvaluateReport:
     """Measure a trained model on a dataset; the report is also written into the run.
 
@@ -69,6 +144,8 @@ def evaluate(
         batch_size: Images at a time.
         device: auto (a GPU if there is one), cpu, cuda ...
         workers: Processes that load images beside this one.
+        score_memory: GiB of memory that the scores for mAP may take, at 5 bytes an image and class; if
+            they take more, mAP is left out.
     """
     opened = open_dataset(dataset)
     num_images = len(opened.index(split))
@@ -76,8 +153,8 @@ def evaluate(
     from hypernym.checkpoint import check_classes, find_checkpoint, load_checkpoint
     from hypernym.data.loader import make_eval_loader
     from hypernym.data.transforms import make_eval_transform
-    from hypernym.hierarchy.levels import make_levels
-    from hypernym.inference import choose_device, measure
+    from hypernym.inference import choose_device, measure_all
+    from hypernym.metrics.precision import count_bytes
 
     chosen = choose_device(device)
     folder = find_checkpoint(run)
@@ -91,9 +168,24 @@ def evaluate(
         workers=workers,
         pin=chosen.type == "cuda",
     )
-    levels = make_levels(model.card.tree)
-    accuracy = measure(model.classifier.to(chosen), batches, levels, chosen, num_images)
-    report = EvaluateReport(folder, dataset, split, model.card.scheme, model.progress["epoch"], accuracy)
+    score_bytes = count_bytes(num_images, len(model.card.tree.ids))
+    found = measure_all(
+        model, batches, chosen, num_images, keep_scores=score_bytes <= score_memory * GIB
+    )
+    report = EvaluateReport(
+        folder,
+        dataset,
+        split,
+        model.card.scheme,
+        model.progress["epoch"],
+        found.accuracy,
+        found.calibration,
+        found.path_mistakes,
+        found.leaf_mistakes,
+        found.coverage,
+        found.average_precision,
+        score_bytes,
+    )
     fields = {**asdict(report), "checkpoint": str(folder), "dataset": str(dataset)}
     write_json(run / "report.json", "report", REPORT_VERSION, **fields)
     return report

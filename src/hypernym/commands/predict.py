@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, validate_call
 
-from hypernym.errors import SourceError
+from hypernym.errors import SourceError, UsageError
+from hypernym.hierarchy.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,30 +33,43 @@ def predict(
     run: Path,
     images: list[Path],
     *,
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5,
+    rule: Rule = Rule.PATH,
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None,
     batch_size: Annotated[int, Field(ge=1)] = 64,
     device: str = "auto",
 ) -> PredictReport:
-    """Name each picture by one path of the tree, as deep as the model is sure.
+    """Name each picture by labels of the tree: by one path, as deep as the model is sure.
 
     A picture that cannot be read gets a line that says why; the others are not held up.
 
     Args:
         run: A run (its best checkpoint is used) or a checkpoint folder.
         images: Image files, or folders of them.
-        threshold: A step is printed if its probability is at least this.
+        rule: path (from the root to the most probable child at each step, while the model is sure),
+            official (the most probable class of each depth by itself, where the model is sure: the rule
+            of the official semantic softmax code) or leaf (the most probable leaf and its ancestors).
+        threshold: How sure: the least probability of a label; 0.5 if not given.
         batch_size: Images at a time.
         device: auto (a GPU if there is one), cpu, cuda ...
     """
+    if rule == Rule.LEAF and threshold is not None:
+        raise UsageError(
+            f"--threshold {threshold} says where to stop, but --rule leaf never stops: leave one out."
+        )
     pictures = _expand(images)
 
     from hypernym.checkpoint import find_checkpoint, load_checkpoint
-    from hypernym.inference import choose_device, predict_images
+    from hypernym.inference import THRESHOLD, choose_device, predict_images
 
     chosen = choose_device(device)
     model = load_checkpoint(find_checkpoint(run))
     predictions = predict_images(
-        model, pictures, threshold=threshold, batch_size=batch_size, device=chosen
+        model,
+        pictures,
+        threshold=THRESHOLD if threshold is None else threshold,
+        rule=rule,
+        batch_size=batch_size,
+        device=chosen,
     )
     return PredictReport(tuple(predictions))
 

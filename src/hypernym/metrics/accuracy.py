@@ -1,7 +1,4 @@
-"""Metrics over the tree, as integer counters: exact under any split of the images into batches.
-
-Shapes: B images, C classes, L depths, N classes of one depth.
-"""
+"""Accuracy over all classes and within each depth of the tree."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hypernym.hierarchy.levels import NONE
+from hypernym.metrics.counter import Counter, divide
 
 if TYPE_CHECKING:
     from hypernym.hierarchy.levels import Levels
@@ -54,8 +52,8 @@ class Accuracy:
     by_depth: tuple[DepthAccuracy, ...]
 
 
-class AccuracyCounter:
-    """Streaming counts, on the device of the logits."""
+class AccuracyCounter(Counter):
+    """Counts right answers, on the device of the logits."""
 
     def __init__(self, levels: Levels, device: torch.device) -> None:
         self._levels = levels
@@ -68,8 +66,7 @@ class AccuracyCounter:
         """Count a batch of logits (B, C) against labels (B,)."""
         k = min(TOP_K, logits_BC.shape[1])
         hits_BK = logits_BC.topk(k, dim=1).indices == labels_B[:, None]
-        counts = [torch.tensor(len(labels_B), device=logits_BC.device)]
-        counts += [hits_BK[:, 0].sum(), hits_BK.sum()]
+        counts = [torch.ones_like(labels_B).sum(), hits_BK[:, 0].sum(), hits_BK.sum()]
         targets_BL = self._targets_CL[labels_B]
         for depth, classes in enumerate(self._classes_at):
             guess_B = logits_BC.index_select(1, classes).argmax(dim=1)
@@ -80,7 +77,7 @@ class AccuracyCounter:
         self.counts += torch.stack(counts)
 
     def compute(self) -> Accuracy:
-        """Return the accuracies of all images counted so far (at least one)."""
+        """Return the accuracies of all images counted so far."""
         images, top1, top5, *by_depth = self.counts.tolist()
         at_depth = list(zip(by_depth[0::2], by_depth[1::2], strict=True))
         num_at_depth = self._levels.counts_L.tolist()
@@ -88,13 +85,13 @@ class AccuracyCounter:
         by_chance = sum(total / num for (total, _), num in zip(at_depth, num_at_depth, strict=True))
         return Accuracy(
             images=images,
-            top1=top1 / images,
-            top5=top5 / images,
+            top1=divide(top1, images),
+            top5=divide(top5, images),
             top1_chance=1 / self._levels.num_classes,
-            semantic_top1=sum(correct for _, correct in at_depth) / pairs,
-            semantic_top1_chance=by_chance / pairs,
+            semantic_top1=divide(sum(correct for _, correct in at_depth), pairs),
+            semantic_top1_chance=by_chance / pairs if pairs else 0.0,
             by_depth=tuple(
-                DepthAccuracy(depth, num, total, correct / total if total else 0.0, 1 / num)
+                DepthAccuracy(depth, num, total, divide(correct, total), 1 / num)
                 for depth, ((total, correct), num) in enumerate(zip(at_depth, num_at_depth, strict=True))
             ),
         )

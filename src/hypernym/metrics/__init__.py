@@ -1,0 +1,6 @@
+"""Metrics over the tree: sums over images, exact under any split into batches and processes.
+
+Shapes: B images, C classes, L depths, N classes of one depth. A counter is updated with batches,
+merged with the counters of other processes, and computed into a frozen dataclass. No update waits
+for the device, and none loops over images; the average precision alone differs, see there.
+"""

@@ -1,0 +1,98 @@
+"""What `evaluate` reports and `predict --rule` prints."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from hypernym.cli import main
+from hypernym.commands.evaluate import evaluate
+from hypernym.commands.predict import predict
+from hypernym.errors import UsageError
+from hypernym.hierarchy.rule import Rule
+from hypernym.world.drawing import draw
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hypernym.data.dataset import Dataset
+
+OWL = "n01621127"
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "owl.png"
+    draw(OWL, 48, np.random.default_rng(0)).save(path)
+    return path
+
+
+def test_the_report_holds_every_figure(run: Path, dataset: Dataset) -> None:
+    found = evaluate(run, dataset.path, batch_size=5)
+    written = json.loads((run / "report.json").read_text())
+    assert (written["format"], written["version"]) == ("hypernym.report", 2)
+    images = dataset.card["splits"]["val"]["images"]
+    for answer in ("path_mistakes", "leaf_mistakes"):
+        assert written[answer]["images"] == images
+        assert written[answer]["f1"] == getattr(found, answer).f1
+    assert [at["threshold"] for at in written["coverage"]] == [step / 20 for step in range(21)]
+    assert [at["depth"] for at in written["calibration"]] == list(range(len(written["calibration"])))
+    assert found.average_precision is not None
+    assert 0 < written["average_precision"]["macro"] == found.average_precision.macro <= 1
+    assert found.score_bytes == 5 * images * len(dataset.classes)
+
+
+def test_the_batch_size_changes_no_figure_but_by_rounding(run: Path, dataset: Dataset) -> None:
+    small, large = (evaluate(run, dataset.path, batch_size=size) for size in (3, 64))
+    assert small.accuracy == large.accuracy
+    assert small.path_mistakes == large.path_mistakes
+    assert small.average_precision is not None
+    assert large.average_precision is not None
+    assert small.average_precision.macro == pytest.approx(large.average_precision.macro, rel=1e-3)
+
+
+def test_the_summary_fits_a_screen(run: Path, dataset: Dataset) -> None:
+    lines = str(evaluate(run, dataset.path)).splitlines()
+    assert len(lines) < 30
+    assert max(map(len, lines[2:])) <= 100
+    named = {line.split()[0] for line in lines if line.startswith("  ")}
+    assert {"semantic", "mAP", "depth", "path", "leaf", "0.1", "0.9"} <= named
+
+
+def test_scores_that_take_too_much_memory_leave_map_out_and_say_so(run: Path, dataset: Dataset) -> None:
+    found = evaluate(run, dataset.path, score_memory=0)
+    assert found.average_precision is None
+    assert "mAP            left out: its scores take 0.0 GiB, see --score-memory" in str(found)
+    assert json.loads((run / "report.json").read_text())["average_precision"] is None
+
+
+def test_a_leaf_is_named_by_the_rule_leaf_however_unsure(run: Path, picture: Path) -> None:
+    (path,) = predict(run, [picture], threshold=0.0).predictions
+    (leaf,) = predict(run, [picture], rule=Rule.LEAF).predictions
+    assert not path.beyond
+    assert not leaf.beyond
+    assert leaf.path[-1].probability >= path.path[-1].probability
+
+
+def test_the_official_rule_speaks_of_every_depth(run: Path, dataset: Dataset, picture: Path) -> None:
+    (found,) = predict(run, [picture], rule=Rule.OFFICIAL).predictions
+    depths = len(evaluate(run, dataset.path).calibration)
+    assert len(found.path) + len(found.beyond) == depths
+    assert all(step.probability > 0.5 for step in found.path)
+
+
+def test_a_rule_is_an_option_of_the_command_line(
+    capsys: pytest.CaptureFixture[str], run: Path, picture: Path
+) -> None:
+    assert main(["predict", str(run), str(picture), "--rule", "leaf"]) == 0
+    assert capsys.readouterr().out.startswith(f"{picture}: ")
+    assert main(["predict", str(run), str(picture), "--rule", "leav"]) == 2
+    assert "leav" in capsys.readouterr().err
+
+
+def test_a_threshold_for_the_rule_leaf_is_refused(run: Path, picture: Path) -> None:
+    with pytest.raises(UsageError, match="leave one out"):
+        predict(run, [picture], rule=Rule.LEAF, threshold=0.7)

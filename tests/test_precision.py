@@ -1,0 +1,160 @@
+"""Average precision against a ranking written down in loops, and against torchmetrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import forests
+from torchmetrics.classification import MultilabelAveragePrecision
+
+from hypernym.hierarchy.levels import make_levels
+from hypernym.metrics import precision
+from hypernym.metrics.precision import (
+    UNKNOWN,
+    AveragePrecision,
+    AveragePrecisionCounter,
+    TreeTargets,
+    count_bytes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hypernym.hierarchy.tree import Tree
+
+    Ranked = list[tuple[float, float]]
+
+SEEDS = st.integers(0, 2**31)
+CPU = torch.device("cpu")
+
+
+def make_scores(seed: int, num_scores: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """30 images, 6 classes; scores take `num_scores` values, so some are equal."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(num_scores, (30, 6), generator=generator) / num_scores
+    return scores, torch.randint(UNKNOWN, 2, (30, 6), generator=generator)
+
+
+def measure(scores: torch.Tensor, targets: torch.Tensor) -> AveragePrecision:
+    counter = AveragePrecisionCounter()
+    counter.update(scores, targets)
+    return counter.compute()
+
+
+def rank(scores: torch.Tensor, targets: torch.Tensor) -> Ranked:
+    """(recall, precision) of all known pairs whose score is at least s, for each score s."""
+    pairs = [pair for pair in zip(scores.tolist(), targets.tolist(), strict=True) if pair[1] != UNKNOWN]
+    positives = sum(target for _, target in pairs)
+    points = []
+    for bound in sorted({score for score, _ in pairs}, reverse=True):
+        taken = [target for score, target in pairs if score >= bound]
+        points.append((sum(taken) / positives, sum(taken) / len(taken)))
+    return points
+
+
+def plain(points: Ranked) -> float:
+    area, reached = 0.0, 0.0
+    for recall, precise in points:
+        area += (recall - reached) * precise
+        reached = recall
+    return area
+
+
+def best_from(points: Ranked, recall: float) -> float:
+    return max(precise for reached, precise in points if reached >= recall - 1e-9)
+
+
+def voc2007(points: Ranked) -> float:
+    return sum(best_from(points, tenth / 10) for tenth in range(11)) / 11
+
+
+def voc2010(points: Ranked) -> float:
+    return plain([(recall, best_from(points, recall)) for recall, _ in points])
+
+
+@given(seed=SEEDS, num_scores=st.sampled_from([2, 10, 1 << 20]), first_class=st.integers(0, 5))
+def test_average_precision_equals_that_of_a_loop_over_the_ranking(
+    seed: int, num_scores: int, first_class: int
+) -> None:
+    scores, targets = make_scores(seed, num_scores)
+    targets[:, :first_class] = targets[:, :first_class].clamp(max=0)  # classes without a positive
+    found = measure(scores, targets)
+    with_positive = [c for c in range(6) if (targets[:, c] == 1).any()]
+    ranked = [rank(scores[:, c], targets[:, c]) for c in with_positive]
+
+    def mean(of: Callable[[Ranked], float]) -> float:
+        return sum(map(of, ranked)) / len(ranked)
+
+    assert found.classes == len(with_positive)
+    assert found.voc2007 == pytest.approx(mean(voc2007))
+    assert found.voc2010 == pytest.approx(mean(voc2010))
+    assert found.macro == pytest.approx(mean(plain))
+    assert found.micro == pytest.approx(plain(rank(scores.flatten(), targets.flatten())))
+
+
+@pytest.mark.parametrize("num_scores", [4, 1 << 20])
+def test_torchmetrics_finds_the_same(num_scores: int) -> None:
+    scores, targets = make_scores(0, num_scores)
+    targets = targets.clamp(min=0)
+    found = measure(scores, targets)
+    for average, ours in (("macro", found.macro), ("micro", found.micro)):
+        oracle = MultilabelAveragePrecision(6, average=average)  # type: ignore[arg-type]
+        assert ours == pytest.approx(oracle(scores, targets).item(), rel=1e-5)
+
+
+def test_the_example_of_the_eleven_points() -> None:
+    # hit, miss, hit, miss, miss: recall 1/2 at precision 1, recall 1 at precision 2/3
+    found = measure(
+        torch.tensor([[0.9], [0.8], [0.7], [0.6], [0.5]]), torch.tensor([[1], [0], [1], [0], [0]])
+    )
+    assert found.voc2007 == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
+    assert found.voc2010 == found.macro == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_chunks_of_classes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, targets = make_scores(1, 50)
+    whole = measure(scores, targets)
+    monkeypatch.setattr(precision, "CHUNK_ENTRIES", 60)
+    found = measure(scores, targets)
+    assert (found.classes, found.micro) == (whole.classes, whole.micro)
+    assert found.macro == pytest.approx(whole.macro)
+
+
+def test_a_batch_may_be_overwritten_once_it_is_counted() -> None:
+    scores, targets = make_scores(2, 50)
+    expected = measure(scores, targets)
+    counter = AveragePrecisionCounter()
+    kept = scores.clone()
+    counter.update(kept, targets)
+    kept.zero_()
+    assert counter.compute() == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_memory_is_what_is_stated(dtype: torch.dtype) -> None:
+    counter = AveragePrecisionCounter(dtype)
+    for seed in range(3):
+        counter.update(*make_scores(seed, 50))
+    held = sum(tensor.nbytes for tensor in (*counter.scores, *counter.targets))
+    assert held == count_bytes(90, 6, dtype)
+
+
+@given(forests(), SEEDS)
+def test_a_label_makes_its_ancestors_positive_and_what_is_beneath_it_unknown(
+    tree: Tree, seed: int
+) -> None:
+    size = len(tree.ids)
+
+    def is_beneath(low: int, high: int) -> bool:
+        return low == high or (low >= 0 and is_beneath(tree.parents[low], high))
+
+    labels = torch.randint(size, (8,), generator=torch.Generator().manual_seed(seed))
+    targets = TreeTargets(make_levels(tree), CPU).of(labels).tolist()
+    for label, row in zip(labels.tolist(), targets, strict=True):
+        for other in range(size):
+            expected = UNKNOWN if is_beneath(other, label) else 0
+            assert row[other] == (1 if is_beneath(label, other) else expected)
