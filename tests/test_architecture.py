@@ -73,6 +73,10 @@ def test_every_command_is_a_function_of_the_package() -> None:
         assert found.__doc__
 
 
+def test_the_readme_has_no_gap() -> None:
+    assert "DEMO_OUTPUT" not in (ROOT / "README.md").read_text()
+
+
 def test_links_in_the_documents_lead_somewhere() -> None:
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):

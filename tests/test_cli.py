@@ -107,6 +107,35 @@ def test_a_taken_output_folder_says_how_to_go_on(
     assert "add --resume" in fails_with(["pretrain", dataset.path, run], capsys)
 
 
+def test_a_demo_in_a_taken_folder_does_not_speak_of_an_option_that_it_has_not(
+    capsys: Capture, dataset: Dataset
+) -> None:
+    sentence = fails_with(["demo", dataset.path], capsys)
+    assert "remove this one" in sentence
+    assert "--resume" not in sentence
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(capsys: Capture, world: Path) -> None:
+    assert f"{world} is a file" in fails_with(["prepare", world, world, "--resume"], capsys)
+
+
+def test_a_dataset_inside_its_own_source_is_refused(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    assert "lies inside the source" in fails_with(["prepare", tmp_path, tmp_path / "dataset"], capsys)
+
+
+def test_a_place_that_cannot_be_written_is_named(capsys: Capture, dataset: Dataset) -> None:
+    words: list[object] = ["tree", "export", dataset.path, dataset.path / "no/such/folder.csv"]
+    assert "folder.csv cannot be written" in fails_with(words, capsys)
+
+
+def test_a_model_tag_that_timm_does_not_have_is_named(
+    capsys: Capture, dataset: Dataset, tmp_path: Path
+) -> None:
+    words: list[object] = ["pretrain", dataset.path, tmp_path / "run", "--model", "resnet50.no_such_tag"]
+    assert "resnet50.no_such_tag" in fails_with(words, capsys)
+
+
 def test_a_folder_that_is_no_dataset_says_so(capsys: Capture, tmp_path: Path) -> None:
     for words in (["tree", "build", tmp_path], ["pretrain", tmp_path, tmp_path / "run"]):
         assert "has no dataset.json" in fails_with(list(words), capsys)
@@ -122,11 +151,11 @@ def test_a_dataset_without_a_tree_says_how_to_build_it(
     assert f"hypernym tree build {tmp_path / 'ds'}" in sentence
 
 
-def test_an_unreadable_picture_is_an_answer_and_no_failure(
+def test_an_unreadable_picture_says_why_and_where_none_can_be_read_the_exit_code_does(
     capsys: Capture, run: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "note.txt").write_text("not a picture")
-    assert main(["predict", str(run), str(tmp_path / "note.txt")]) == 0
+    assert main(["predict", str(run), str(tmp_path / "note.txt")]) == 2
     assert "note.txt: not an image" in capsys.readouterr().out
 
 

@@ -163,6 +163,15 @@ def test_a_side_of_a_few_pixels_is_too_small(form: str, size: tuple[int, int]) -
     assert reason_of(encode(quarters(*size), form)) == Reason.TOO_SMALL
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage!xxxx", b"Exif\0\0MM\0*"])
+def test_damaged_exif_says_nothing_and_costs_nothing(form: str, exif: bytes) -> None:
+    stream = io.BytesIO()
+    photo(64, 48).save(stream, form, exif=exif, **({"dpi": (72, 72)} if form == "JPEG" else {}))
+    prepared = prepare(stream.getvalue())
+    assert (prepared.width, prepared.height) == (64, 48)
+
+
 def test_eight_pixels_are_enough() -> None:
     assert (prepare(encode(quarters(8, 8), "PNG")).width) == 8
 

@@ -21,8 +21,10 @@ from hypernym.data.dataset import open_dataset
 from hypernym.errors import DivergenceError, OutputError, RunError, UsageError
 from hypernym.hierarchy.scheme import Scheme
 from hypernym.losses.semantic import SemanticSoftmaxLoss
+from hypernym.training import loop
 from hypernym.training.config import OptimOptions, PretrainConfig
 from hypernym.training.loop import Trainer
+from hypernym.training.optimizer import make_schedule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,6 +121,39 @@ def test_a_run_is_not_resumed_on_another_dataset(world: Path, run: Path, tmp_pat
         train(open_dataset(tmp_path / "other"), tmp_path / "run", resume=True)
 
 
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 10])
+@pytest.mark.parametrize("pct_start", [0.1, 0.5, 0.99])
+def test_a_schedule_of_any_length_can_be_followed(num_steps: int, pct_start: float) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = make_schedule(optimizer, OptimOptions(lr=0.5, pct_start=pct_start), num_steps)
+    for _ in range(num_steps):
+        optimizer.step()
+        assert 0 <= schedule.get_last_lr()[0] <= 0.5
+        schedule.step()
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_update(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(DivergenceError, match="the gradient became nan at step 0"):
+        train(dataset, tmp_path / "run", epochs=1)
+
+
+def test_reading_a_run_leaves_the_checkpoint_that_is_being_written(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    half_written = tmp_path / "run/checkpoints/.last.new"
+    half_written.mkdir()
+    find_checkpoint(tmp_path / "run")
+    assert half_written.exists()
+
+
+def test_a_folder_without_a_run_is_not_resumed(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="holds no run"):
+        train(dataset, tmp_path, resume=True)
+
+
 def test_a_finished_run_can_be_resumed_and_stays_as_it_is(dataset: Dataset, tmp_path: Path) -> None:
     train(dataset, tmp_path / "run", epochs=1)
     before = (tmp_path / "run/checkpoints/last/model.safetensors").read_bytes()
@@ -148,7 +183,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(
         return real(self, logits, labels) * (float("nan") if calls == 2 else 1.0)
 
     monkeypatch.setattr(SemanticSoftmaxLoss, "forward", forward)
-    with pytest.raises(DivergenceError, match=r"at step 1: lower --optim\.lr"):
+    with pytest.raises(DivergenceError, match=r"at step 1: begin a new run with a lower --optim\.lr"):
         train(dataset, tmp_path / "run", epochs=1)
 
 

@@ -22,7 +22,7 @@ from timm.models._hub import save_config_for_hf
 
 from hypernym.data.transforms import Preprocessing
 from hypernym.errors import MismatchError, RunError
-from hypernym.files import recover_folder, replace_folder
+from hypernym.files import recover_folder, replace_folder, whole_folder
 from hypernym.hierarchy.scheme import Scheme
 from hypernym.hierarchy.tree import Tree, load_tree, save_tree
 from hypernym.models import Classifier
@@ -157,10 +157,7 @@ def find_checkpoint(path: Path) -> Path:
         RunError: there is none.
     """
     candidates = (path / "checkpoints" / "best", path / "checkpoints" / "last", path)
-    for folder in candidates[:2]:
-        if folder.parent.exists():
-            recover_folder(folder)
-    for folder in candidates:
+    for folder in map(whole_folder, candidates):
         if (folder / WEIGHTS).exists():
             return folder
     if not path.exists():

@@ -50,7 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     A result has an `exit_code` of its own where it can be bad news (`tree check`).
     """
-    words = sys.argv[1:] if words is None else words
+    words = sys.argv[1:] if words is None else list(words)
     as_json = "--json" in words
     try:
         result = app(
@@ -65,7 +65,8 @@ def main(words: Sequence[str] | None = None) -> int:
             return _report(_describe(mistake.__cause__, mistake.argument))
         return _report(str(mistake))
     except KeyboardInterrupt:
-        print("Stopped. prepare and pretrain go on from here with --resume.", file=sys.stderr)
+        can_resume = words[:1] in (["prepare"], ["pretrain"])
+        print(f"Stopped.{' Add --resume to go on.' if can_resume else ''}", file=sys.stderr)
         return EXIT_INTERRUPTED
     if result is not None:
         _show(result, as_json=as_json)

@@ -6,6 +6,7 @@ by two renames; `recover_folder` ends a replacement that was cut between them.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -18,6 +19,18 @@ from hypernym.errors import HypernymError, OutputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+UNWRITABLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+}
+"""What the system says where a file cannot be made, or not be filled."""
 
 
 @contextmanager
@@ -36,6 +49,14 @@ def open_whole(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(stream.fileno())
         temporary.replace(path)
         sync_folder(path.parent)
+    except OSError as cause:
+        temporary.unlink(missing_ok=True)
+        if cause.errno not in UNWRITABLE:
+            raise
+        raise OutputError(
+            f"{path} cannot be written ({cause.strerror}): make room, or give a place that you may "
+            f"write to; what was written before is whole."
+        ) from cause
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -94,17 +115,22 @@ def digest_files(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def check_vacant(folder: Path, *, resume: bool, what: str) -> None:
+def check_vacant(folder: Path, *, resume: bool | None, what: str) -> None:
     """Check that `folder` is new or empty, or that what was begun there is to be resumed.
 
+    `resume` is None where the command has no such option.
+
     Raises:
-        OutputError: the folder holds something and `resume` is off.
+        OutputError: it is a file, or holds something and is not to be resumed.
     """
-    occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    if occupied and not resume:
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file: give a folder for the {what}.")
+    if not resume and folder.exists() and any(folder.iterdir()):
+        way_out = (
+            "remove this one" if resume is None else "add --resume to go on with the one begun there"
+        )
         raise OutputError(
-            f"{folder} exists and is not empty: give another folder for the {what}, or add --resume "
-            f"to go on with the one begun there."
+            f"{folder} exists and is not empty: give another folder for the {what}, or {way_out}."
         )
 
 
@@ -155,6 +181,12 @@ def recover_folder(folder: Path) -> None:
     for leftover in (new, old):
         if leftover.exists():
             shutil.rmtree(leftover)
+
+
+def whole_folder(folder: Path) -> Path:
+    """Return where the whole folder lies now: for readers, who leave a replacement to its writer."""
+    new, old = _beside(folder)
+    return new if not folder.exists() and old.exists() and new.exists() else folder
 
 
 def _beside(folder: Path) -> tuple[Path, Path]:

@@ -53,13 +53,13 @@ def make_backbone(
     is_local = name.startswith(("hf-hub:", "local-dir:"))
     if not is_local and not timm.is_model(name):
         raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}.")
-    config = None if is_local else timm.get_pretrained_cfg(name, allow_unregistered=True)
-    size = {"img_size": image_size} if config and config.fixed_input_size else {}
     try:
+        config = None if is_local else timm.get_pretrained_cfg(name, allow_unregistered=True)
+        size = {"img_size": image_size} if config and config.fixed_input_size else {}
         backbone: nn.Module = timm.create_model(
             name, pretrained=pretrained, num_classes=num_classes, **size
         )
-    except (RuntimeError, ValueError, AssertionError, OSError) as cause:
+    except (RuntimeError, ValueError, TypeError, AssertionError, OSError) as cause:
         raise UsageError(
             f"timm cannot make {name!r} for {image_size} px, pretrained {pretrained}: {cause}"
         ) from cause

@@ -81,7 +81,7 @@ def demo(
         epochs: Times that each training picture is seen.
         seed: Decides what is drawn, and the training.
     """
-    check_vacant(out, resume=False, what="demo")
+    check_vacant(out, resume=None, what="demo")
     make_folder(out)
     began = time.monotonic()
     say = Console(stderr=True, highlight=False).print

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, validate_call
 
 from hypernym.data.dataset import open_dataset
+from hypernym.data.engine import count_loaders
 from hypernym.files import write_json
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def evaluate(
     split: Literal["val", "train"] = "val",
     batch_size: Annotated[int, Field(ge=1)] = 128,
     device: str = "auto",
-    workers: Annotated[int, Field(ge=0)] = 0,
+    workers: Annotated[int, Field(ge=0)] | None = None,
     score_memory: Annotated[float, Field(ge=0)] = 2.0,
 ) -> EvaluateReport:
     """Measure a trained model on a dataset; the report is also written into the run.
@@ -143,7 +144,7 @@ def evaluate(
         split: The split to measure on.
         batch_size: Images at a time.
         device: auto (a GPU if there is one), cpu, cuda ...
-        workers: Processes that load images beside this one.
+        workers: Processes that load images; by default one for each core but one, at most 8.
         score_memory: GiB of memory that the scores for mAP may take, at 5 bytes an image and class; if
             they take more, mAP is left out.
     """
@@ -165,7 +166,7 @@ def evaluate(
         split,
         make_eval_transform(model.card.preprocessing),
         batch_size=batch_size,
-        workers=workers,
+        workers=count_loaders(workers),
         pin=chosen.type == "cuda",
     )
     score_bytes = count_bytes(num_images, len(model.card.tree.ids))

@@ -23,6 +23,11 @@ class PredictReport:
 
     predictions: tuple[Prediction, ...]
 
+    @property
+    def exit_code(self) -> int:
+        """2 where not one picture could be read, else 0."""
+        return 2 if all(prediction.error for prediction in self.predictions) else 0
+
     def __str__(self) -> str:
         """Return a line a picture."""
         return "\n".join(str(prediction) for prediction in self.predictions)
@@ -80,7 +85,9 @@ def _expand(images: Sequence[Path]) -> list[Path]:
     for image in images:
         if not image.exists():
             raise SourceError(f"{image} does not exist: give image files or folders of them.")
-        inside = sorted(path for path in image.rglob("*") if path.is_file())
+        inside = sorted(
+            path for path in image.rglob("*") if path.is_file() and not path.name.startswith(".")
+        )
         pictures += inside if image.is_dir() else [image]
     if not pictures:
         raise SourceError("there is no picture: give image files or folders that hold some.")

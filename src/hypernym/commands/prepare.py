@@ -67,7 +67,7 @@ def prepare(
         dataset: The folder to make. Nothing is written anywhere else.
         min_images: Classes with fewer usable images are dropped (the paper: 501).
         val_per_class: Images of each class held out for validation (the paper: 50).
-        size: Pixels of a side of the stored images. Smaller images are never enlarged.
+        size: Pixels of a side of the stored images; an image that lies within stays as it is.
         resize: "squish" to a square, or "short-edge" to keep the aspect ratio.
         quality: JPEG quality of the stored images.
         shard_mb: Megabytes of images in a shard.

@@ -11,9 +11,9 @@ from cyclopts import Parameter
 from pydantic import validate_call
 
 from hypernym.data.dataset import open_dataset
-from hypernym.data.engine import count_workers
+from hypernym.data.engine import count_loaders
 from hypernym.data.images import Resize
-from hypernym.errors import RunError
+from hypernym.errors import RunError, UsageError
 from hypernym.files import check_vacant
 from hypernym.hierarchy.levels import make_levels
 from hypernym.hierarchy.tree import load_tree
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from hypernym.hierarchy.tree import Tree
     from hypernym.training.loop import FitReport
 
-MAX_WORKERS = 8
-
 
 @dataclass(frozen=True)
 class PretrainReport:
@@ -53,7 +51,7 @@ class PretrainReport:
     semantic_top1: float
     """Of the best checkpoint; 0..1."""
 
-    train_loss: float
+    train_loss: float | None
     seconds: float
 
     def __str__(self) -> str:
@@ -85,7 +83,8 @@ def pretrain(
         recipe: Where the options start from.
         config: YAML files whose keys are the options' names; they are laid over the recipe in turn.
         options: The options; they are laid over recipe and files.
-        resume: Go on with a run that was stopped. Its own options are used.
+        resume: Go on with a run that was stopped, with its own options; only device, workers and
+            log_every may change.
     """
     check_vacant(run, resume=resume, what="run")
     opened = open_dataset(dataset)
@@ -124,7 +123,7 @@ def _train(
 
     device = choose_device(config.device)
     on_gpu = device.type == "cuda"
-    workers = min(MAX_WORKERS, count_workers(None) - 1) if config.workers is None else config.workers
+    workers = count_loaders(config.workers)
     size = config.image_size or dataset.image_size
     levels = make_levels(tree)
 
@@ -173,6 +172,8 @@ def _weigh_depths(levels: Levels, dataset: Dataset, options: LossOptions) -> lis
     weights: list[float] = levels.weights_L(
         options.max_weight, images_C, use_deepest=options.use_deepest
     ).tolist()
+    if not any(weights):
+        raise UsageError("--loss.no-use-deepest leaves nothing to learn: the tree has one depth.")
     return weights
 
 
@@ -194,6 +195,8 @@ def _resolve(
     for path in reversed(files):
         given = overlay(read_config(path), given)
     begun = run / "config.yaml"
+    if resume and not begun.exists() and run.exists() and any(run.iterdir()):
+        raise RunError(f"{run} holds no run (no config.yaml): give the folder of a run to resume it.")
     if not (resume and begun.exists()):
         return resolve_config(recipe, given)
     before = read_config(begun)

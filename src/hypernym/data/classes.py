@@ -69,12 +69,16 @@ def load_classes(path: Path) -> ClassTable:
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.reader(stream))
-    except OSError as cause:
-        raise DatasetError(f"{path} cannot be read ({cause.strerror}).") from cause
+    except (OSError, UnicodeDecodeError, csv.Error) as cause:
+        raise DatasetError(f"{path} cannot be read as CSV ({cause}).") from cause
     if not rows or rows[0] != COLUMNS:
         raise DatasetError(f"{path} does not open with the columns {','.join(COLUMNS)}.")
     for number, row in enumerate(rows[1:]):
-        if len(row) != len(COLUMNS) or row[0] != str(number) or not (row[3] + row[4]).isdigit():
+        if (
+            len(row) != len(COLUMNS)
+            or row[0] != str(number)
+            or not (row[3].isdigit() and row[4].isdigit())
+        ):
             raise DatasetError(f"{path}, line {number + 2}: {','.join(row)!r} is not a class row.")
     ids = tuple(row[1] for row in rows[1:])
     if len(set(ids)) != len(ids):

@@ -18,13 +18,25 @@ from hypernym.errors import HypernymError, SourceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+MAX_LOADERS = 8
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
 def count_workers(workers: int | None) -> int:
     """Return how many processes to use: as asked, or one for each core that we may run on."""
-    return workers or len(os.sched_getaffinity(0))
+    if workers:
+        return workers
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux can tell which cores are ours
+        return os.cpu_count() or 1
+
+
+def count_loaders(workers: int | None) -> int:
+    """Return how many processes load images beside a model: as asked, or one for each core but one."""
+    return min(MAX_LOADERS, count_workers(None) - 1) if workers is None else workers
 
 
 def run_tasks(

@@ -76,8 +76,8 @@ class Resize(StrEnum):
 class ImagePolicy:
     """What is made of an image.
 
-    Images are never enlarged here: an image within the size is stored as it is and the loader
-    resizes it, as the official preparation does.
+    An image that lies within the size stays as it is and the loader resizes it, as with the official
+    preparation.
     """
 
     size: int
@@ -175,7 +175,7 @@ def _read_header(data: bytes) -> _Header:
             width, height = image.size
             # Only a JPEG has its EXIF before its pixels; others are turned when they are decoded.
             is_jpeg = image.format == "JPEG"
-            orientation = image.getexif().get(EXIF_ORIENTATION, 1) if is_jpeg else 1
+            orientation = _read_orientation(image) if is_jpeg else 1
             header = _Header(str(image.format), image.mode, width, height, orientation)
     except UnidentifiedImageError as cause:
         reason = Reason.UNDECODABLE if data.startswith(JPEG_MAGIC) else Reason.NOT_AN_IMAGE
@@ -185,6 +185,15 @@ def _read_header(data: bytes) -> _Header:
     if min(width, height) < MIN_SIDE:
         raise RejectionError(Reason.TOO_SMALL, f"{width}x{height} pixels")
     return header
+
+
+def _read_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation; damaged EXIF says nothing (1: upright)."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return int(image.getexif().get(EXIF_ORIENTATION, 1))
+    except PILLOW_ERRORS:
+        return 1
 
 
 def _open_image(data: bytes) -> Image.Image:
@@ -231,7 +240,9 @@ def _decode_jpeg(data: bytes, least_width: int = 0, least_height: int = 0) -> tu
 def _decode_other(data: bytes) -> Pixels:
     try:
         with _open_image(data) as image, warnings.catch_warnings(action="ignore"):
-            return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+            image.load()
+            is_turned = _read_orientation(image) != 1
+            return np.array(_to_rgb(ImageOps.exif_transpose(image) if is_turned else image))
     except PILLOW_ERRORS as cause:
         reason = Reason.TRUNCATED if "truncated" in str(cause) else Reason.UNDECODABLE
         raise RejectionError(reason, str(cause)) from cause

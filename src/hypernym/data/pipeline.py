@@ -94,8 +94,11 @@ def run_preparation(
     workers: int,
 ) -> Dataset:
     """Prepare `source` into `folder`, going on from whatever a killed run left there."""
+    if folder.resolve().is_relative_to(source.resolve()):
+        raise OutputError(f"{folder} lies inside the source {source}: give a folder outside of it.")
     if (folder / CARD).exists():  # finished, or killed while it removed its work folder
-        _check_plan(read_json(folder / CARD, "dataset", CARD_VERSION, OutputError), source, rules)
+        card = read_json(folder / CARD, "dataset", CARD_VERSION, OutputError)
+        _check_plan(card, source, folder, rules)
         _clear_leftovers(folder)
         shutil.rmtree(folder / WORK, ignore_errors=True)
         return open_dataset(folder)
@@ -123,7 +126,7 @@ def _plan(source: Path, folder: Path, rules: PrepareRules) -> list[Part]:
     _refuse_strangers(folder)
     plan = read_json(path, "plan", PLAN_VERSION, OutputError) if path.exists() else None
     if plan:
-        _check_plan(plan, source, rules)
+        _check_plan(plan, source, folder, rules)
     parts = find_parts(source)
     cut = digest_text("".join(f"{part.name}\t{part.offset}\t{part.size}\n" for part in parts))
     if plan and plan["parts"] != cut:
@@ -156,20 +159,26 @@ def _refuse_strangers(folder: Path) -> None:
 
 def _describe(source: Path, rules: PrepareRules) -> dict[str, Any]:
     """Tell what a preparation starts from: the same description, the same bytes."""
-    stat = source.stat()
-    size = stat.st_size if source.is_file() else None
-    described = {"name": source.name, "size": size}
+    size = source.stat().st_size if source.is_file() else None
+    described = {"name": source.resolve().name, "size": size}
     return {"source": described, **json.loads(json.dumps(asdict(rules)))}
 
 
-def _check_plan(found: dict[str, Any], source: Path, rules: PrepareRules) -> None:
-    wanted = _describe(source, rules) if source.exists() else {}
+def _check_plan(found: dict[str, Any], source: Path, folder: Path, rules: PrepareRules) -> None:
+    """Refuse to go on with another source or other rules than those that were written down."""
+    wanted = _describe(source, rules)
+    if not source.exists():  # a finished dataset does not need its source
+        del wanted["source"]
     for field, value in wanted.items():
-        if found[field] != value:
-            raise OutputError(
-                f"the preparation begun there has {field} {found[field]}, this one {value}: give the "
-                f"same source and options to resume it, or another folder."
-            )
+        before, now = (
+            {"": each} if not isinstance(each, dict) else each for each in (found[field], value)
+        )
+        for name in now:
+            if before[name] != now[name]:
+                raise OutputError(
+                    f"{folder} was begun with {field} {name} {before[name]}, not {now[name]}: give the "
+                    f"same source and options to resume it, or another folder."
+                )
 
 
 # --- convert ------------------------------------------------------------------------------------

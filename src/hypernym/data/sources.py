@@ -133,7 +133,7 @@ def _find_class_archives(source: Path) -> list[Part]:
         with source.open("rb") as stream, _open_tar(stream) as outer:
             for member in _members(outer):
                 name = PurePosixPath(_readable(member.name))
-                if member.isreg() and name.suffix == ".tar":
+                if member.isreg() and name.suffix == ".tar" and not name.name.startswith("."):
                     if name.stem in parts:
                         raise SourceError(f"{source} holds {name.name} twice: keep one of them.")
                     span = (member.offset_data, member.size)

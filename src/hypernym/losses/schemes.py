@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def make_loss(
-    scheme: Scheme, levels: Levels, *, label_smoothing: float = 0.0, weights_L: Sequence[float] = ()
+    scheme: Scheme, levels: Levels, *, label_smoothing: float, weights_L: Sequence[float]
 ) -> nn.Module:
     """Return the loss of a scheme; called with logits (B, C) and targets (B,) or (B, C).
 
     Args:
         scheme: How a label becomes a loss.
         levels: The tree.
-        label_smoothing: Share of a target that is spread over its softmax; not used by multi-label.
+        label_smoothing: Share of a target that is spread over its softmax.
         weights_L: Of each depth in semantic softmax; `levels.weights_L` makes them.
     """
     match scheme:

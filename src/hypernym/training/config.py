@@ -154,7 +154,9 @@ def save_config(path: Path, config: PretrainConfig) -> None:
 
 def _check_keys(path: Path, options: object, group: type[BaseModel], prefix: str) -> None:
     if not isinstance(options, dict):
-        raise UsageError(f"{path}: {prefix or 'the file'} must be a mapping of options to values.")
+        raise UsageError(
+            f"{path}: {prefix.rstrip('.') or 'the file'} must be a mapping of options to values."
+        )
     for key, value in options.items():
         if key not in group.model_fields:
             hint = nearest(str(key), group.model_fields)

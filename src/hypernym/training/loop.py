@@ -60,8 +60,8 @@ class FitReport:
     steps: int
     best_epoch: int
     best_score: float
-    train_loss: float
-    """Mean over the last epoch; NaN where a resumed run had nothing left to do."""
+    train_loss: float | None
+    """Mean over the last epoch; None where a resumed run had nothing left to do."""
 
     seconds: float
     """Of this process; not of earlier ones that it resumed."""
@@ -81,7 +81,7 @@ def fit(
     """Train a task for all epochs, with a measurement and a checkpoint after each.
 
     Raises:
-        DivergenceError: the loss is not finite; checkpoints/last holds the last whole epoch.
+        DivergenceError: loss or gradient is not finite; earlier checkpoints are good.
     """
     began = time.monotonic()
     num_steps = config.epochs * loader.steps_per_epoch
@@ -92,7 +92,7 @@ def fit(
     if resume and is_resumable(last):
         trainer.load_state_dict(load_state(last, task.classifier, card))
 
-    train_loss = math.nan
+    train_loss = None
     with (
         MetricLog(run, trainer.steps_done) as log,
         show_progress("training", num_steps, "steps", done=trainer.steps_done) as advance,
@@ -170,21 +170,26 @@ class Trainer:
         with _autocast(self._device, self._precision):
             losses = self._task.losses(images, labels)
         loss = losses["loss"].item()
-        if not math.isfinite(loss):
-            raise DivergenceError(
-                f"the loss became {loss} at step {self.steps_done}: lower --optim.lr (now "
-                f"{self._config.optim.lr:g}), or set --precision float32. The weights of the last whole "
-                f"epoch are in checkpoints/last."
-            )
+        self._check_finite("loss", loss)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self._scaler.scale(losses["loss"]))
         self._scaler.unscale_(self._optimizer)
-        clip_grad_norm_(self._task.classifier.parameters(), self._config.optim.clip_norm)
+        norm = clip_grad_norm_(self._task.classifier.parameters(), self._config.optim.clip_norm)
+        if not self._scaler.is_enabled():  # a scaler skips such a step and lowers its scale
+            self._check_finite("gradient", norm.item())
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._schedule.step()
         self.steps_done += 1
         return loss
+
+    def _check_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise DivergenceError(
+                f"the {what} became {value} at step {self.steps_done}: begin a new run with a lower "
+                f"--optim.lr (now {self._config.optim.lr:g}) or --precision float32. Checkpoints of "
+                f"whole epochs before it are good."
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs, beside the weights."""

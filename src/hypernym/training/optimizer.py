@@ -34,11 +34,13 @@ def make_optimizer(model: nn.Module, options: OptimOptions) -> torch.optim.Optim
 
 def make_schedule(optimizer: torch.optim.Optimizer, options: OptimOptions, num_steps: int) -> OneCycleLR:
     """Make the OneCycle schedule of the official code: stepped a batch, momentum left alone."""
+    total_steps = max(2, num_steps)
     return OneCycleLR(
         optimizer,
         max_lr=options.lr,
-        total_steps=max(2, num_steps),  # OneCycle divides by the length of its first phase
-        pct_start=options.pct_start,
+        total_steps=total_steps,
+        # OneCycle divides by the number of steps in which it rises, less one.
+        pct_start=max(options.pct_start, 1.5 / total_steps),
         div_factor=options.div_factor,
         cycle_momentum=False,
     )
