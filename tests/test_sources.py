@@ -224,12 +224,14 @@ def test_hostile_names_become_keys_and_nothing_is_written_outside_the_dataset(
         tar_of(*((name, hostile) for name in (f"{tmp_path}/b.tar", "../c.tar", "...tar", "..tar")))
     )
     assert {key for key, _ in read_all(source)} == {
-        f"{part}/{name}" for part in ("b", "c", "..", ".") for name in names
+        f"{part}/{name}"
+        for part in ("b", "c")
+        for name in names  # names with a dot in front are hidden
     }
     assert names_below(tmp_path) == {"source.tar", "one", "one/two"}
     rules = PrepareRules(ImagePolicy(32, Resize.SQUISH, 90), SelectionRule(1, 0, 0), 1_000_000)
     made = run_preparation(source, here / "dataset", rules, name_classes=list, workers=1)
-    assert len(made.index("train")) == 16
+    assert len(made.index("train")) == 8
     outside = {name for name in names_below(tmp_path) if not name.startswith("one/two/dataset")}
     assert outside == {"source.tar", "one", "one/two"}
     with tarfile.open(here / "dataset" / "train" / "000000.tar") as shard:
