@@ -276,8 +276,8 @@ def test_distillation_equals_the_slow_loop_both_ways(
     tree: Tree, seed: int, trust: Trust, has_labels: bool
 ) -> None:
     levels = make_levels(tree)
-    student, drawn = make_batch(levels, 5, seed)
-    teacher, _ = make_batch(levels, 5, seed + 1)
+    student, drawn = make_batch(levels, 13, seed)  # chunks of three rows and of one
+    teacher, _ = make_batch(levels, 13, seed + 1)
     labels = drawn if has_labels else None
     loss = SemanticDistillationLoss(levels, trust)
     expected = slow_distillation(student, teacher, labels, levels, trust)
@@ -433,12 +433,31 @@ def test_extreme_logits_give_finite_losses_and_gradients(name: str) -> None:
     assert gradient.isfinite().all()
 
 
-def test_a_depth_far_below_the_largest_logit_keeps_its_digits() -> None:
+@pytest.mark.parametrize("distance", [87.0, 1000.0])
+def test_a_depth_far_below_the_largest_logit_keeps_its_digits(distance: float) -> None:
     logits, labels = make_batch(LEVELS, 8, seed=15)
-    far = logits.float()
-    far[:, LEVELS.classes_at[1]] -= 1000.0
+    near, far = logits.roll(1, 0).float(), logits.float()
+    far[:, LEVELS.classes_at[1]] -= distance
+    distil = SemanticDistillationLoss(LEVELS)
+    cases: list[tuple[nn.Module, tuple[torch.Tensor, ...]]] = [
+        (make_semantic(LEVELS), (far, labels)),
+        (distil, (far, near, labels)),
+        (distil, (near, far, labels)),
+    ]
+    for loss, arguments in cases:
+        value, gradient = value_and_gradient(loss, *arguments)
+        wide = [each.double() if each.ndim == 2 else each for each in arguments]
+        expected, expected_gradient = value_and_gradient(loss, *wide)
+        assert value == pytest.approx(expected, rel=1e-5)
+        torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-3, atol=1e-9)
+
+
+def test_a_root_far_below_the_largest_logit_keeps_its_digits() -> None:
+    logits, labels = make_batch(LEVELS, 8, seed=15)
+    logits[:, 0] -= 100.0  # animal: its share of all classes is no float32
     loss = make_semantic(LEVELS)
-    torch.testing.assert_close(loss(far, labels), loss(logits.float(), labels), rtol=1e-4, atol=1e-4)
+    wide = loss(logits.float().double(), labels)
+    torch.testing.assert_close(loss(logits.float(), labels).double(), wide, rtol=1e-6, atol=0.0)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -463,12 +482,67 @@ def test_a_batch_in_which_a_depth_has_no_target_is_finite() -> None:
     assert gradient[:, [1, 2, 3]].eq(0).all()
 
 
-@pytest.mark.parametrize("name", ["semantic", "distillation"])
+def on_a_batch(
+    name: str, levels: Levels, num_images: int
+) -> tuple[Callable[..., torch.Tensor], torch.Tensor, tuple[torch.Tensor, ...]]:
+    """Return a loss that is made in one sweep, logits, and its other arguments."""
+    logits, labels = make_batch(levels, num_images, seed=18)
+    teacher, _ = make_batch(levels, num_images, seed=19)
+    if name == "semantic":
+        return make_semantic(levels), logits, (labels,)
+    return SemanticDistillationLoss(levels), logits, (teacher, labels)
+
+
+SWEPT = pytest.mark.parametrize("name", ["semantic", "distillation"])
+
+
+@SWEPT
+def test_logits_need_not_be_contiguous(name: str) -> None:
+    loss, logits, arguments = on_a_batch(name, LEVELS, 9)
+    turned = [each.T.contiguous().T if each.ndim == 2 else each for each in (logits, *arguments)]
+    value, gradient = value_and_gradient(loss, *turned)
+    expected, expected_gradient = value_and_gradient(loss, logits, *arguments)
+    assert value == pytest.approx(expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+@SWEPT
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_given_is_not_written_to(name: str, dtype: torch.dtype) -> None:
+    loss, logits, arguments = on_a_batch(name, LEVELS, 9)
+    given = [each.to(dtype) if each.ndim == 2 else each for each in (logits, *arguments)]
+    before = [each.clone() for each in given]
+    value_and_gradient(loss, *given)
+    assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_distillation_of_half_precision_is_summed_in_float32(dtype: torch.dtype) -> None:
+    loss, logits, (teacher, labels) = on_a_batch("distillation", LEVELS, 9)
+    student, teacher = logits.to(dtype), teacher.to(dtype)
+    value, gradient = value_and_gradient(loss, student, teacher, labels)
+    expected, exact_gradient = value_and_gradient(loss, student.float(), teacher.float(), labels)
+    assert value == pytest.approx(expected, rel=1e-6)
+    assert gradient.dtype == dtype
+    torch.testing.assert_close(gradient.float(), exact_gradient, rtol=1e-2, atol=1e-4)
+
+
+@SWEPT
+@pytest.mark.parametrize("num_images", [64, 256])
+def test_beside_the_gradient_little_memory_is_taken(name: str, num_images: int) -> None:
+    chain = Tree(tuple(f"c{n:04}" for n in range(3000)), (ROOT, *(0,) * 2999), "by hand", "none")
+    loss, logits, arguments = on_a_batch(name, make_levels(chain), num_images)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        value_and_gradient(loss, logits, *arguments)
+    held = np.cumsum(
+        [e.nbytes() for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    )
+    assert held.max() < 1.7 * logits.nbytes
+
+
+@SWEPT
 def test_compiled_losses_have_no_graph_break_and_the_same_value(name: str) -> None:
-    logits, labels = make_batch(LEVELS, 8, seed=18)
-    teacher, _ = make_batch(LEVELS, 8, seed=19)
-    loss = make_semantic(LEVELS) if name == "semantic" else SemanticDistillationLoss(LEVELS)
-    arguments = (labels,) if name == "semantic" else (teacher, labels)
+    loss, logits, arguments = on_a_batch(name, LEVELS, 8)
     compiled = torch.compile(loss, fullgraph=True, backend="eager")
     value, gradient = value_and_gradient(compiled, logits, *arguments)
     expected, expected_gradient = value_and_gradient(loss, logits, *arguments)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import one_hot
@@ -14,30 +15,14 @@ if TYPE_CHECKING:
     from hypernym.hierarchy.levels import Levels
 
 
-ROWS_IN_CACHE = 64
-"""Images taken at a time on the CPU: 64 rows of 11,221 float32 logits are 2.9 MB."""
+ROWS_IN_CACHE = 32
+"""Images taken at a time on the CPU: 32 rows of 11,221 float32 logits are 1.4 MB."""
 
-SMALLEST_SUM = 1e-30
-"""Below this a float32 sum of exponentials may have lost digits."""
+CHUNKS_OF_A_BATCH = 4
+"""A small batch is cut in so many, or the room for a few rows would be the room of the logits."""
 
-
-class Within(NamedTuple):
-    """Softmax within depths, not yet divided by its sums.
-
-    One shift, the largest logit of a row, serves all depths. A depth that lies so far below it that
-    its sum underflows has lost digits, and `is_exact` says so.
-    """
-
-    exp: torch.Tensor
-    """(B, C): exp of the logits less the largest of their row."""
-
-    sum: torch.Tensor
-    """(B, L): its sum over each depth."""
-
-    top: torch.Tensor
-    """(B, 1): the largest logit of each row."""
-
-    is_exact: bool
+SMALLEST_SHARE = 1e-30
+"""Below this a share that a float32 softmax gives may have lost digits."""
 
 
 class Depths(nn.Module):
@@ -48,11 +33,14 @@ class Depths(nn.Module):
     counts_L: torch.Tensor
     members_LC: torch.Tensor
     parents_C: torch.Tensor
+    by_depth_C: torch.Tensor
+    """The labels of depth 0, then those of depth 1, and so on; depth l begins at `starts[l]`."""
 
     def __init__(self, levels: Levels) -> None:
         super().__init__()
         self.num_classes = levels.num_classes
         self.num_depths = levels.num_depths
+        self.starts: tuple[int, ...] = (0, *np.cumsum(levels.counts_L).tolist())
         members_CL = one_hot(torch.from_numpy(levels.depth_C), levels.num_depths).float()
         buffers = {
             "ancestors_CL": torch.from_numpy(levels.ancestors_CL),
@@ -60,15 +48,14 @@ class Depths(nn.Module):
             "counts_L": torch.from_numpy(levels.counts_L).float(),
             "members_LC": members_CL.T.contiguous(),
             "parents_C": torch.from_numpy(levels.parents_C),
+            "by_depth_C": torch.from_numpy(np.concatenate(levels.classes_at)),
         }
-        for depth, classes in enumerate(levels.classes_at):
-            buffers[f"classes_at_{depth}"] = torch.from_numpy(classes)
         for name, buffer in buffers.items():
             self.register_buffer(name, buffer, persistent=False)
 
     def classes_at(self, depth: int) -> torch.Tensor:
-        """Return the labels of the classes at a depth, int64 (N,)."""
-        return self.get_buffer(f"classes_at_{depth}")
+        """Return the labels of the classes at a depth, ascending, int64 (N,)."""
+        return self.by_depth_C[self.starts[depth] : self.starts[depth + 1]]
 
     def sum_within(self, values_BC: torch.Tensor) -> torch.Tensor:
         """Sum over the classes of each depth: (B, C) to (B, L)."""
@@ -78,12 +65,14 @@ class Depths(nn.Module):
         """Give each class the value of its depth: (B, L) to (B, C)."""
         return torch.mm(values_BL, self.members_LC.to(values_BL.dtype), out=out_BC)
 
-    def softmax_within(self, logits_BC: torch.Tensor, out_BC: torch.Tensor | None = None) -> Within:
-        """Take the softmax within each depth, all depths in one exponential; see `Within`."""
-        top_B1 = logits_BC.amax(dim=1, keepdim=True)
-        exp_BC = torch.sub(logits_BC, top_B1, out=out_BC).exp_()
-        sum_BL = self.sum_within(exp_BC)
-        return Within(exp_BC, sum_BL, top_B1, bool((sum_BL > SMALLEST_SUM).all()))
+    def softmax_into(self, out_BC: torch.Tensor, logits_BC: torch.Tensor) -> torch.Tensor:
+        """Write the softmax over all classes, and return its sum over each depth (B, L).
+
+        Divided by these sums it is the softmax within each depth, all depths in one exponential. It has
+        lost digits at a depth so far below the largest logit that its sum is under `SMALLEST_SHARE`.
+        """
+        torch.softmax(logits_BC, 1, out=out_BC)
+        return self.sum_within(out_BC)
 
     def with_ancestors(self, targets: torch.Tensor) -> torch.Tensor:
         """Return targets (B,) or (B, C) as shares (B, C) in which ancestors count too."""
@@ -97,6 +86,16 @@ class Depths(nn.Module):
             classes = self.classes_at(depth)
             shares_BC.index_add_(1, self.parents_C[classes], shares_BC.index_select(1, classes))
         return shares_BC
+
+
+def count_rows_at_a_time(num_images: int) -> int:
+    """Return how many images of a batch the CPU takes at a time."""
+    return max(1, min(ROWS_IN_CACHE, num_images // CHUNKS_OF_A_BATCH))
+
+
+def keeps_digits(shares: torch.Tensor) -> bool:
+    """Say whether all shares are numbers of at least `SMALLEST_SHARE`."""
+    return bool((shares >= SMALLEST_SHARE).all())
 
 
 def give_away_gradient(ctx: Any, scale: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - torch's context

@@ -12,6 +12,7 @@ the mean over images is taken, so that the factor of this loss does not depend o
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +21,12 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from hypernym.hierarchy.levels import NONE
-from hypernym.losses.depths import ROWS_IN_CACHE, Depths, give_away_gradient
+from hypernym.losses.depths import Depths, count_rows_at_a_time, give_away_gradient, keeps_digits
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from hypernym.hierarchy.levels import Levels
-    from hypernym.losses.depths import Within
 
 CLASSES_PER_TRUSTED = 20
 """Top 5 %: one of twenty classes of a depth, rounded up."""
@@ -97,7 +99,8 @@ def _by_depth(
 class _InOneSweep(torch.autograd.Function):
     """Value and gradient together, some rows at a time; see `losses.semantic`.
 
-    With r = S - T within a depth:  dKD / dx = 2 S (r - sum r S).
+    With c = sqrt(2 P / B), s = c S, t = c T and r = s - t, and sums within a depth:
+        loss = r^2 / 2,   d loss / dx = s (r - (sum s r) / c)
     """
 
     @staticmethod
@@ -109,26 +112,34 @@ class _InOneSweep(torch.autograd.Function):
         depths: Depths,
         trust: Trust,
     ) -> tuple[torch.Tensor, bool]:
-        num_images = len(student_BC)
         wide = torch.promote_types(student_BC.dtype, torch.float32)
+        members_LC = depths.members_LC.to(wide)
+        last_B = np.full(len(student_BC), NONE)  # the last depth at which an image has a target
+        if labels_B is not None and trust == Trust.PAPER:
+            last_B = depths.depth_C[labels_B].numpy()
         gradient_BC = torch.empty_like(student_BC)
+        num_rows = count_rows_at_a_time(len(student_BC))
+        scratch_BC = student_BC.new_empty(2, num_rows, depths.num_classes, dtype=wide)
         loss = torch.zeros((), dtype=wide)
-        for start in range(0, num_images, ROWS_IN_CACHE):
-            chunk = slice(start, start + ROWS_IN_CACHE)
-            student = depths.softmax_within(student_BC[chunk].to(wide))
-            teacher = depths.softmax_within(teacher_BC[chunk].to(wide))
-            if not (student.is_exact and teacher.is_exact):
+        for start in range(0, len(student_BC), num_rows):
+            chunk = slice(start, start + num_rows)
+            x_BC = student_BC[chunk].to(wide)
+            s_BC = gradient_BC[chunk] if gradient_BC.dtype == wide else x_BC
+            t_BC, each_BC = scratch_BC[:, : len(x_BC)]
+            s_sum_BL = depths.softmax_into(s_BC, x_BC)
+            t_sum_BL = depths.softmax_into(t_BC, teacher_BC[chunk].to(wide))
+            if not (keeps_digits(s_sum_BL) and keeps_digits(t_sum_BL)):
                 return loss, False
-            labels = labels_B[chunk] if labels_B is not None and trust == Trust.PAPER else None
-            trust_BL = _trust_in_one_sweep(teacher, labels, depths) / num_images
-            s_BC = student.exp.mul_(depths.spread(1 / student.sum))
-            t_BC = teacher.exp.mul_(depths.spread(1 / teacher.sum))
-            r_BC = torch.sub(s_BC, t_BC, out=t_BC)
-            product_BC = s_BC * r_BC
-            inner_BL = depths.sum_within(product_BC)
-            loss += (trust_BL * depths.sum_within(r_BC.square_())).sum()
-            product_BC.addcmul_(s_BC, depths.spread(inner_BL), value=-1)
-            gradient_BC[chunk] = product_BC.mul_(depths.spread(2 * trust_BL))
+            trust_BL = _trust_in_one_sweep(t_BC, t_sum_BL, last_B[chunk], depths, each_BC)
+            c_BL = (2 / len(student_BC) * trust_BL).sqrt()
+            s_BC.mul_(depths.spread(c_BL / s_sum_BL, each_BC))
+            depths.spread(c_BL / t_sum_BL, each_BC)
+            r_BC = torch.addcmul(s_BC, t_BC, each_BC, value=-1, out=t_BC)  # s - t
+            loss += torch.dot(r_BC.flatten(), r_BC.flatten()) / 2
+            inner_BL = depths.sum_within(torch.mul(s_BC, r_BC, out=each_BC))
+            s_BC.mul_(r_BC.addmm_(inner_BL / c_BL, members_LC, alpha=-1))
+            if gradient_BC.dtype != wide:
+                gradient_BC[chunk] = s_BC
         ctx.gradient_BC = gradient_BC
         return loss, True
 
@@ -142,22 +153,31 @@ class _InOneSweep(torch.autograd.Function):
         return give_away_gradient(ctx, scale), None, None, None, None
 
 
-def _trust_in_one_sweep(teacher: Within, labels_B: torch.Tensor | None, depths: Depths) -> torch.Tensor:
-    """Return P (B, L); with labels, only the images without a target are looked at."""
-    trust_BL = torch.ones_like(teacher.sum)
-    for depth in range(depths.num_depths):
-        classes = depths.classes_at(depth)
-        below_B = torch.ones(len(trust_BL), dtype=torch.bool)
-        if labels_B is not None:
-            below_B = depths.ancestors_CL[labels_B, depth] == NONE
-        if not below_B.any():
-            continue
-        exp_BN = teacher.exp.index_select(1, classes)[below_B].numpy()
-        # NumPy's selection is several times faster than torch.topk, which carries the places along.
-        first = len(classes) - _num_trusted(len(classes))
-        top_BN = torch.from_numpy(np.partition(exp_BN, first, axis=1)[:, first:])
-        trust_BL[below_B, depth] = top_BN.sum(dim=1) / teacher.sum[below_B, depth]
-    return trust_BL
+def _trust_in_one_sweep(
+    t_BC: torch.Tensor,
+    sum_BL: torch.Tensor,
+    last_B: NDArray[np.int64],
+    depths: Depths,
+    scratch_BC: torch.Tensor,
+) -> torch.Tensor:
+    """Return P (B, L), looking only at the depths below the last at which an image has a target."""
+    t, below_BC = t_BC.numpy(), scratch_BC.numpy()
+    by_depth_C = depths.by_depth_C.numpy()
+    # Shallow labels first: the images without a target at a depth are then the first rows.
+    order_B = last_B.argsort()
+    for row, image in enumerate(order_B):
+        start = depths.starts[last_B[image] + 1]
+        t[image].take(by_depth_C[start:], out=below_BC[row, start:], mode="clip")
+    # Floats that are not negative stand in the order of their bits, and NumPy selects whole numbers
+    # faster; torch.topk, which carries the places along, is several times slower.
+    bits_BC = below_BC.view(f"i{below_BC.itemsize}")
+    top_BL = sum_BL.numpy().copy()  # all of it where there is a target: P is 1
+    for depth, (start, end) in enumerate(pairwise(depths.starts)):
+        num_below = np.searchsorted(last_B[order_B], depth)
+        first = end - _num_trusted(end - start)
+        bits_BC[:num_below, start:end].partition(first - start)
+        top_BL[order_B[:num_below], depth] = below_BC[:num_below, first:end].sum(axis=1)
+    return torch.from_numpy(top_BL).div_(sum_BL)
 
 
 def _num_trusted(num_classes: int) -> int:

@@ -21,7 +21,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from hypernym.hierarchy.levels import NONE
-from hypernym.losses.depths import ROWS_IN_CACHE, Depths, give_away_gradient
+from hypernym.losses.depths import Depths, count_rows_at_a_time, give_away_gradient, keeps_digits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +104,7 @@ def _sweep(
     weights_L: torch.Tensor,
     smoothing: float,
 ) -> torch.Tensor | None:
-    """Return the loss by `_InOneSweep`, or None where its one shift for all depths loses digits."""
+    """Return the loss by `_InOneSweep`, or None where its one softmax for all depths loses digits."""
     loss, is_exact = _InOneSweep.apply(logits_BC, labels_B, depths, weights_L, smoothing)
     return loss if is_exact else None
 
@@ -112,12 +112,11 @@ def _sweep(
 class _InOneSweep(torch.autograd.Function):
     """Value and gradient together, some rows at a time.
 
-    With sums within depths:
-        S_l = sum exp x,   loss_l = log S_l - (1 - s) x_target - s mean x,
-        d loss_l / dx = exp x / S_l - (1 - s) [target] - s / N_l
-    The gradient is written where exp x stood, so that nothing of the size of the logits is made but
-    the gradient itself. One shift serves all depths: a depth that lies so far below the largest logit
-    that its sum underflows is reported, and the caller goes the other way.
+    With p the softmax over all classes, and sums within depths:
+        loss_l = log sum exp x - (1 - s) x_target - s mean x,
+        d loss_l / dx = p / sum p - (1 - s) [target] - s / N_l
+    The gradient is written where p stood, so that nothing of the size of the logits is made but the
+    gradient itself. Where p has lost digits this is reported, and the caller goes the other way.
     """
 
     @staticmethod
@@ -129,36 +128,41 @@ class _InOneSweep(torch.autograd.Function):
         weights_L: torch.Tensor,
         smoothing: float,
     ) -> tuple[torch.Tensor, bool]:
-        num_images = len(labels_B)
         wide = torch.promote_types(logits_BC.dtype, torch.float32)
-        weights_L = weights_L.to(wide) / num_images
-        even_L = smoothing / depths.counts_L.to(wide)
+        weights_L = weights_L.to(wide) / len(labels_B)
+        # Row d: the even share of each class in the target of an image whose label stands at depth d.
+        even_L = smoothing * weights_L / depths.counts_L
+        even_LC = depths.spread(even_L.expand(depths.num_depths, -1).tril())
+        depth_B, ancestors_BL = depths.depth_C[labels_B], depths.ancestors_CL[labels_B]
+        places_BL = ancestors_BL.clamp(min=0)
+        weights_BL = weights_L * (ancestors_BL != NONE)
+        hits_BL = (1 - smoothing) * weights_BL
+        x_BL = logits_BC.gather(1, places_BL).to(wide)
+        sum_BL, root_B1 = torch.empty_like(x_BL), torch.empty_like(x_BL[:, :1])
         gradient_BC = torch.empty_like(logits_BC)
-        spread_BC = logits_BC.new_empty(min(num_images, ROWS_IN_CACHE), logits_BC.shape[1], dtype=wide)
+        num_rows = count_rows_at_a_time(len(labels_B))
+        scratch_BC = logits_BC.new_empty(num_rows, depths.num_classes, dtype=wide)
         loss = torch.zeros((), dtype=wide)
-        for start in range(0, num_images, ROWS_IN_CACHE):
-            chunk = slice(start, start + ROWS_IN_CACHE)
-            ancestors_BL = depths.ancestors_CL[labels_B[chunk]]
-            places_BL = ancestors_BL.clamp(min=0)
-            weights_BL = weights_L * (ancestors_BL != NONE)
+        for start in range(0, len(labels_B), num_rows):
+            chunk = slice(start, start + num_rows)
             x_BC = logits_BC[chunk].to(wide)
-            out_BC = gradient_BC[chunk] if gradient_BC.dtype == wide else None
-            exp_BC, sum_BL, top_B1, is_exact = depths.softmax_within(x_BC, out_BC)
-            log_sum_BL = sum_BL.log() + top_B1
-            loss_B = (weights_BL * (log_sum_BL - (1 - smoothing) * x_BC.gather(1, places_BL))).sum(dim=1)
-            part_BC = exp_BC.mul_(depths.spread(weights_BL / sum_BL, spread_BC[: len(x_BC)]))
+            p_BC = gradient_BC[chunk] if gradient_BC.dtype == wide else torch.empty_like(x_BC)
+            each_BC = scratch_BC[: len(x_BC)]
+            sum_BL[chunk] = depths.softmax_into(p_BC, x_BC)
+            root_B1[chunk] = p_BC.gather(1, places_BL[chunk, :1])
+            p_BC.mul_(depths.spread(weights_BL[chunk] / sum_BL[chunk], each_BC))
             if smoothing:
-                even_BL = weights_BL * even_L
-                loss_B -= (even_BL * depths.sum_within(x_BC)).sum(dim=1)
-                part_BC.addmm_(even_BL, depths.members_LC.to(wide), alpha=-1)
-            part_BC.scatter_add_(1, places_BL, -(1 - smoothing) * weights_BL)
-            if out_BC is None:
-                gradient_BC[chunk] = part_BC
-            if not (is_exact and loss_B.isfinite().all()):
-                return loss, False
-            loss += loss_B.sum()
+                torch.index_select(even_LC, 0, depth_B[chunk], out=each_BC)
+                loss -= torch.dot(each_BC.flatten(), x_BC.flatten())
+                p_BC.sub_(each_BC)
+            p_BC.scatter_add_(1, places_BL[chunk], -hits_BL[chunk])
+            if gradient_BC.dtype != wide:
+                gradient_BC[chunk] = p_BC
+        # Of a row, the log of the sum of all exponentials is x - log p at any class.
+        log_sum_BL = sum_BL.log() + (x_BL[:, :1] - root_B1.log())
+        loss += (weights_BL * log_sum_BL - hits_BL * x_BL).sum()
         ctx.gradient_BC = gradient_BC
-        return loss, True
+        return loss, bool(loss.isfinite()) and keeps_digits(sum_BL)
 
     @staticmethod
     @once_differentiable
