@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -14,6 +16,11 @@ from hypernym.data.dataset import Dataset, open_dataset
 from hypernym.training.config import PretrainConfig
 from hypernym.world.archive import draw_world
 from hypernym.world.classes import SMALL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
 
 # The first call of a torch kernel takes seconds: no deadline for a single example.
 settings.register_profile("hypernym", deadline=None, max_examples=50)
@@ -48,6 +55,44 @@ def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run") / "run"
     pretrain(dataset.path, path, recipe="small", options=PretrainConfig.model_validate(TINY))
     return path
+
+
+@pytest.fixture(scope="module")  # while it is open, no other event loop can run
+def browser() -> Iterator[Browser]:
+    """A real browser."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium to open the page with")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[[Path], Page]]:
+    """Opens a file; whatever it asks for, an error or a message on the console fails the test."""
+    context = browser.new_context(viewport={"width": 1000, "height": 700})
+    opened: list[str] = []
+    asked: list[str] = []
+    broken: list[str] = []
+
+    def open_page(file: Path) -> Page:
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: broken.append(str(error)))
+        page.on("console", lambda message: broken.append(message.text))
+        opened.append(file.as_uri())
+        page.goto(file.as_uri())
+        return page
+
+    yield open_page
+    assert [url for url in asked if not url.startswith("data:")] == opened
+    assert broken == []
+    context.close()
 
 
 @pytest.fixture(scope="session")

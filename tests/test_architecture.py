@@ -23,6 +23,7 @@ COMMANDS = [
     "pretrain",
     "evaluate",
     "predict",
+    "verify",
 ]
 
 
@@ -44,7 +45,7 @@ def test_the_floor_plan_in_the_architecture_page_is_the_folder() -> None:
     told = set()
     folder = ""
     for line in plan.splitlines()[2:]:
-        if match := re.match(r"  (\w+)/", line):
+        if match := re.match(r"  ([\w/]+)/ ", line):
             folder = f"{match[1]}/"
         elif line.startswith("  ") and not line.startswith("    "):
             folder = ""

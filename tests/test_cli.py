@@ -89,7 +89,7 @@ def test_a_missing_source_is_named(capsys: Capture, tmp_path: Path) -> None:
 def test_an_empty_source_says_what_a_source_is(capsys: Capture, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     sentence = fails_with(["prepare", tmp_path / "empty", tmp_path / "out"], capsys)
-    assert "one folder of images for each class" in sentence
+    assert "one folder of images, or one CLASS.tar, for each class" in sentence
 
 
 def test_too_few_images_say_what_the_largest_class_has(

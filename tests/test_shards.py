@@ -1,54 +1,56 @@
 import io
 import tarfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import webdataset
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from hypernym.data.dataset import Dataset
-from hypernym.data.images import ImagePolicy, Resize
-from hypernym.data.layout import sample_keys
-from hypernym.data.pipeline import PrepareRules, run_preparation
-from hypernym.data.selection import SelectionRule
 from hypernym.data.shards import (
     INDEX_ROW,
     Sample,
     ShardReader,
     open_index,
+    sample_key,
     save_index,
     shard_name,
     write_shard,
 )
 from hypernym.errors import DatasetError
+from hypernym.preparation.pipeline import Preparation, Taxonomy, run_preparation
+from hypernym.preparation.rules import Recipe, make_rules
+from hypernym.preparation.selection import SelectionRule
+from hypernym.preparation.sources.opening import open_source
 
 webdataset_leaves_files_open = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
 LONG = "n02084071/" + "long-name-" * 15
 
 SAMPLES = [
-    Sample("n1/swan_1", b"\xff\xd8 one", 0),
-    Sample("n1/é", b"", 7),
-    Sample("n2/deep/er", bytes(range(256)) * 5, 12_345),
-    Sample(LONG, b"x" * 512, 1),
+    Sample("n1/swan_1", b"\xff\xd8 one", (0,)),
+    Sample("n1/é", b"", (7,)),
+    Sample("n2/deep/er", bytes(range(256)) * 5, (12_345,)),
+    Sample(LONG, b"x" * 512, (1,)),
 ]
 
 
 def write_samples(folder: Path, samples: list[Sample]) -> Path:
     path = folder / shard_name(3)
-    save_index(folder / "train.index.npy", write_shard(path, 3, samples))
+    save_index(folder / "train.index.npy", write_shard(path, 3, samples, several=False))
     return path
 
 
 def read_with_webdataset(*shards: Path) -> list[Sample]:
     urls = [str(shard) for shard in shards]
     samples = webdataset.WebDataset(urls, shardshuffle=False, empty_check=False)
-    return [Sample(found["__key__"], found["jpg"], int(found["cls"])) for found in samples]
+    return [Sample(found["__key__"], found["jpg"], (int(found["cls"]),)) for found in samples]
 
 
 # --- one shard ----------------------------------------------------------------------------------
@@ -83,7 +85,7 @@ def test_index_rows_point_at_the_jpeg_bytes(tmp_path: Path) -> None:
     assert rows.dtype.itemsize == 24
     for row, sample in zip(rows, SAMPLES, strict=True):
         assert content[row["offset"] : row["offset"] + row["size"]] == sample.jpeg
-        assert (row["shard"], row["label"]) == (3, sample.label)
+        assert (row["shard"], row["label"]) == (3, sample.labels[0])
         assert row["crc32"] == zlib.crc32(sample.jpeg)
 
 
@@ -154,39 +156,6 @@ def test_an_array_of_other_rows_is_no_index(tmp_path: Path) -> None:
 
 # --- keys ---------------------------------------------------------------------------------------
 
-source_keys = st.lists(
-    st.lists(st.text("ab._~- é", max_size=5), min_size=1, max_size=4).map(
-        lambda pieces: "/".join(["n1", *pieces])
-    ),
-    max_size=12,
-)
-
-
-@given(source_keys)
-@example(["a/b.jpg", "a/b.png", "a/b~2.jpg"])
-@example(["a/..jpg", "a/...jpg", "../../a.jpg", "/a.jpg", "a//b.jpg", "a/./b.jpg"])
-def test_sample_keys_are_unique_and_safe_as_paths(keys: list[str]) -> None:
-    samples = sample_keys(keys)
-    assert len(samples) == len(keys)
-    assert len(set(samples)) == len(samples)
-    for sample in samples:
-        pieces = sample.split("/")
-        assert not {"", ".", ".."} & set(pieces)
-        assert "." not in pieces[-1]
-
-
-@pytest.mark.parametrize(
-    ("key", "sample"),
-    [
-        ("n02084071/n02084071_10026.JPEG", "n02084071/n02084071_10026"),
-        ("dogs/IMG.2020.jpg", "dogs/IMG_2020"),
-        ("v1.2/photo.png", "v1.2/photo"),
-        ("dogs/no-extension", "dogs/no-extension"),
-    ],
-)
-def test_a_sample_key_is_the_source_key_without_its_extension(key: str, sample: str) -> None:
-    assert sample_keys([key]) == [sample]
-
 
 @webdataset_leaves_files_open
 @pytest.mark.parametrize(
@@ -195,7 +164,7 @@ def test_a_sample_key_is_the_source_key_without_its_extension(key: str, sample: 
     ids=repr,
 )
 def test_a_reader_takes_even_hostile_keys_whole(key: str, tmp_path: Path) -> None:
-    samples = [Sample(name, b"jpeg", 1) for name in sample_keys([key])]
+    samples = [Sample(sample_key(key), b"jpeg", (1,))]
     assert read_with_webdataset(write_samples(tmp_path, samples)) == samples
 
 
@@ -205,14 +174,14 @@ def test_a_reader_takes_even_hostile_keys_whole(key: str, tmp_path: Path) -> Non
 @pytest.fixture(scope="module")
 def many_shards(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The world, prepared in several shards a split."""
-    policy, selection = ImagePolicy(64, Resize.SQUISH, 95), SelectionRule(3, 2, 0)
-    return run_preparation(
-        world,
-        tmp_path_factory.mktemp("shards") / "dataset",
-        PrepareRules(policy, selection, 5_000),
-        name_classes=list,
-        workers=1,
+    rules = replace(
+        make_rules(Recipe.IMAGENET21K_P), selection=SelectionRule(3, 2, 0), shard_bytes=5_000
     )
+    folder = tmp_path_factory.mktemp("shards") / "dataset"
+    taxonomy = Taxonomy(list, lambda _: (), "none")
+    made = run_preparation(Preparation(open_source(str(world)), folder, rules, taxonomy))
+    assert isinstance(made, Dataset)
+    return made
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -222,11 +191,11 @@ def test_webdataset_reads_a_prepared_split_as_its_tables_say(many_shards: Datase
     images = pq.read_table(many_shards.path / "images.parquet").to_pylist()
     rows, reader = many_shards.index(split), many_shards.reader(split)
     told = [
-        Sample(image["key"], reader.read(row), image["label"])
+        Sample(image["key"], reader.read(row), (image["label"],))
         for image, row in zip((image for image in images if image["split"] == split), rows, strict=True)
     ]
     assert read_with_webdataset(*shards) == told
-    assert [sample.label for sample in told] == rows["label"].tolist()
+    assert [sample.labels[0] for sample in told] == rows["label"].tolist()
     assert len(told) == many_shards.card["splits"][split]["images"]
     assert len(shards) > 2
 

@@ -41,7 +41,7 @@ def parents_by_id(tree: Tree) -> dict[str, str | None]:
 
 
 def make_classes(ids: tuple[str, ...]) -> ClassTable:
-    return ClassTable(ids, ids, (3,) * len(ids), (1,) * len(ids))
+    return ClassTable(ids, ids, (3,) * len(ids), (1,) * len(ids), (0,) * len(ids))
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -336,7 +336,7 @@ def test_what_is_odd_about_a_tree_is_told_class_by_class(tmp_path: Path) -> None
 
 def test_a_class_without_training_images_is_a_warning() -> None:
     tree = Tree(("a", "b"), (ROOT, ROOT), "by hand", "none")
-    table = ClassTable(("a", "b"), ("a", "b"), (3, 0), (1, 0))
+    table = ClassTable(("a", "b"), ("a", "b"), (3, 0), (1, 0), (0, 0))
     found = list(check_tree(tree, table))
     assert [(finding.severity, finding.kind, finding.class_id) for finding in found] == [
         ("warning", "no images", "b")

@@ -47,7 +47,7 @@ sun,,sun
 def birds(tmp_path: Path) -> Path:
     """A dataset as far as its tree is concerned, and beside it the taxonomy birds.csv."""
     ids = ("owl", "penguin", "pike", "sun")
-    table = ClassTable(ids, ids, (10, 2000, 30, 40), (1, 2, 3, 4))
+    table = ClassTable(ids, ids, (10, 2000, 30, 40), (1, 2, 3, 4), (0, 0, 0, 0))
     path = tmp_path / "birds"
     path.mkdir()
     save_classes(path / "classes.csv", table)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from hypernym.data.classes import ClassTable
 from hypernym.hierarchy.exports import export_outline
@@ -15,29 +14,15 @@ from hypernym.hierarchy.outline import make_outline
 from hypernym.hierarchy.tree import ROOT, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Browser
-
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 HOSTILE = "<script>document.title='taken'</script>"
 TITLE = f"a </title>{HOSTILE}"
 NAMES = ["animal", "bird", "great horned owl", HOSTILE, "</script><img src=x>", "plant"]
 PARENTS = [ROOT, 0, 1, 1, 0, ROOT]
 NUM_MORE = 200
 """Further classes below `plant`: a tree too large to be opened whole at first."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no chromium to open the page with")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -48,26 +33,16 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     counts = tuple(range(len(ids)))
     tree = Tree(ids, parents, "by hand", "none")
     path = tmp_path_factory.mktemp("page") / "tree.html"
-    export_outline(path, make_outline(tree, ClassTable(ids, names, counts, counts)), TITLE)
+    export_outline(path, make_outline(tree, ClassTable(ids, names, counts, counts, counts)), TITLE)
     return path
 
 
 @pytest.fixture
-def page(browser: Browser, file: Path) -> Iterator[Page]:
-    """The page, opened; whatever it asks for, an error or a dialog fails the test."""
-    context = browser.new_context(viewport={"width": 1000, "height": 700})
-    page = context.new_page()
-    asked: list[str] = []
-    broken: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: broken.append(str(error)))
-    page.on("console", lambda message: broken.append(message.text))
-    page.goto(file.as_uri())
+def page(open_page: Callable[[Path], Page], file: Path) -> Page:
+    """The page, opened and drawn."""
+    page = open_page(file)
     page.wait_for_selector("[role=treeitem]")
-    yield page
-    assert asked == [file.as_uri()]
-    assert broken == []
-    context.close()
+    return page
 
 
 def shown(page: Page) -> list[str]:

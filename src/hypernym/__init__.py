@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["PretrainConfig", "demo", "evaluate", "predict", "prepare", "pretrain", "tree"]
+__all__ = ["PretrainConfig", "demo", "evaluate", "predict", "prepare", "pretrain", "tree", "verify"]
 
 if TYPE_CHECKING:
     from hypernym.commands import tree
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hypernym.commands.predict import predict
     from hypernym.commands.prepare import prepare
     from hypernym.commands.pretrain import pretrain
+    from hypernym.commands.verify import verify
     from hypernym.training.config import PretrainConfig
 
 

@@ -31,10 +31,12 @@ app = App(
     "Every command takes --json, to print its result for a program.",
     version=__version__,
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # `main` says how to go on
 )
 tree = App(name="tree", help="Build, check, show and export the label tree of a dataset.")
 app.command("hypernym.commands.demo:demo", help="See the whole pipeline on a drawn world.")
 app.command("hypernym.commands.prepare:prepare", help="Turn raw images into a dataset.")
+app.command("hypernym.commands.verify:verify", help="Tell what is missing, changed or extra.")
 app.command(tree)
 tree.command("hypernym.commands.tree:build", help="Build tree.json from WordNet or your own taxonomy.")
 tree.command("hypernym.commands.tree:check", help="Tell what is odd about a tree or a taxonomy.")

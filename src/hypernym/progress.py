@@ -22,8 +22,8 @@ class Advance(Protocol):
 
 
 @contextmanager
-def show_progress(title: str, total: int, unit: str, *, done: int = 0) -> Iterator[Advance]:
-    """Show the progress of work of `total` units, on standard error.
+def show_progress(title: str, total: int | None, unit: str, *, done: int = 0) -> Iterator[Advance]:
+    """Show the progress of work of `total` units (None: nobody knows yet), on standard error.
 
     `done` units were done before, by a run that this one resumes: they count for the place, not for
     the rate.
@@ -34,7 +34,7 @@ def show_progress(title: str, total: int, unit: str, *, done: int = 0) -> Iterat
 
 
 @contextmanager
-def _show_bar(title: str, total: int, unit: str, done: int) -> Iterator[Advance]:
+def _show_bar(title: str, total: int | None, unit: str, done: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -66,7 +66,7 @@ def _show_bar(title: str, total: int, unit: str, done: int) -> Iterator[Advance]
 
 
 @contextmanager
-def _show_lines(title: str, total: int, unit: str, done: int) -> Iterator[Advance]:
+def _show_lines(title: str, total: int | None, unit: str, done: int) -> Iterator[Advance]:
     began = last = time.monotonic()
     count = done
 
@@ -77,8 +77,10 @@ def _show_lines(title: str, total: int, unit: str, done: int) -> Iterator[Advanc
         if now - last >= PLAIN_LINE_SECONDS:
             last = now
             rate = (count - done) / (now - began)
-            left = (total - count) / rate if rate else 0.0
-            line = f"{title}: {count}/{total} {unit}, {rate:.1f}/s, {left:.0f} s left {note}"
+            place, left = f"{count}", ""
+            if total is not None:
+                place, left = f"{count}/{total}", f", {(total - count) / max(rate, 1e-9):.0f} s left"
+            line = f"{title}: {place} {unit}, {rate:.1f}/s{left} {note}"
             print(line.rstrip(), file=sys.stderr, flush=True)  # noqa: T201 - this is the display
 
     yield advance

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, validate_call
 
 from hypernym.data.dataset import open_dataset
-from hypernym.data.engine import count_loaders
+from hypernym.engine import count_loaders
 from hypernym.files import write_json
 
 if TYPE_CHECKING:

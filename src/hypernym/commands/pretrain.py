@@ -11,8 +11,8 @@ from cyclopts import Parameter
 from pydantic import validate_call
 
 from hypernym.data.dataset import open_dataset
-from hypernym.data.engine import count_loaders
 from hypernym.data.images import Resize
+from hypernym.engine import count_loaders
 from hypernym.errors import RunError, UsageError
 from hypernym.files import check_vacant
 from hypernym.hierarchy.levels import make_levels

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hypernym.data.classes import ClassTable, load_classes
-from hypernym.data.shards import ShardReader, index_path, open_index
+from hypernym.data.shards import LABEL_ROW, ShardReader, index_path, labels_path, open_index
 from hypernym.errors import DatasetError
 from hypernym.files import read_json
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CARD = "dataset.json"
-CARD_VERSION = 1
+CARD_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,23 @@ class Dataset:
         Raises:
             DatasetError: there is no such split, or it has no image.
         """
-        rows = open_index(index_path(self.path, split))
-        if not len(rows):
+        if not self.card["splits"].get(split, {}).get("images"):
+            ways = {"train": "more images", "val": "--val-per-class 1 or more"}
             raise DatasetError(
-                f"{self.path} has no image in its {split} split: prepare it with "
-                f"{'--val-per-class 1 or more' if split == 'val' else 'more images'}."
+                f"{self.path} has no image in its {split} split: prepare it "
+                f"{f'with {ways[split]}' if split in ways else 'from a source that states one'}."
             )
-        return rows
+        return open_index(index_path(self.path, split))
+
+    def labels(self, split: str) -> NDArray[np.void]:
+        """Return a row for each label of each image of a split (`LABEL_ROW`), mapped into memory.
+
+        Raises:
+            DatasetError: the images of this dataset have one label each, which the index knows.
+        """
+        if not self.card["several_labels"]:
+            raise DatasetError(f"{self.path} has one label an image: its index knows them.")
+        return open_index(labels_path(self.path, split), LABEL_ROW)
 
     def reader(self, split: str) -> ShardReader:
         """Return a reader of a split's images."""

@@ -16,7 +16,7 @@ import io
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from hypernym.data.fingerprint import fingerprint
 from hypernym.data.rejections import Reason, Rejected, RejectionError
 
 if TYPE_CHECKING:
@@ -87,6 +88,9 @@ class ImagePolicy:
     quality: int
     """JPEG quality, 1 to 100."""
 
+    fingerprints: bool = True
+    """Whether each image gets a perceptual hash, by which near duplicates are found."""
+
     def target(self, width: int, height: int) -> tuple[int, int]:
         """Return the stored width and height of an image of the given width and height."""
         match self.resize:
@@ -108,22 +112,22 @@ class Prepared:
 
     height: int
     form: str
-    """The format of the original: JPEG, PNG ..."""
+    """The format of the original: JPEG, PNG, JPEG in gzip ..."""
+
+    fingerprint: bytes | None
+    """The perceptual hash, if the policy asks for one and the picture shows something."""
 
 
 def prepare_image(data: bytes, policy: ImagePolicy) -> Prepared | Rejected:
     """Decode, check, resize and encode one image."""
     try:
-        data = _unpack(data)
-        header = _read_header(data)
-        if header.is_plain_jpeg:
-            return _prepare_jpeg(data, header, policy)
-        pixels = _decode_other(data)
-        height, width = pixels.shape[:2]
-        jpeg = _encode(_resize(pixels, *policy.target(width, height)), policy)
-        return Prepared(jpeg, width, height, header.form)
+        unpacked = _unpack(data)
+        header = _read_header(unpacked)
+        prepare = _prepare_jpeg if header.is_plain_jpeg else _prepare_other
+        prepared = prepare(unpacked, header, policy)
     except RejectionError as rejection:
         return rejection.rejected
+    return prepared if unpacked is data else replace(prepared, form=f"{prepared.form} in gzip")
 
 
 def decode_image(data: bytes) -> Pixels:
@@ -216,11 +220,36 @@ def _prepare_jpeg(data: bytes, header: _Header, policy: ImagePolicy) -> Prepared
     # Scaled decoding to twice the target or more leaves the anti-aliasing to the resizer.
     least = (0, 0) if unchanged else (2 * width, 2 * height)
     pixels, is_clean = _decode_jpeg(data, *least)
-    if unchanged and header.mode == "RGB" and is_clean:
-        jpeg = data
-    else:
-        jpeg = _encode(_resize(pixels, width, height), policy)
-    return Prepared(jpeg, header.width, header.height, header.form)
+    keeps_bytes = unchanged and header.mode == "RGB" and is_clean
+    return _finish(
+        _resize(pixels, width, height),
+        (header.width, header.height),
+        header,
+        policy,
+        data if keeps_bytes else None,
+    )
+
+
+def _prepare_other(data: bytes, header: _Header, policy: ImagePolicy) -> Prepared:
+    pixels = _decode_other(data)
+    height, width = pixels.shape[:2]
+    return _finish(_resize(pixels, *policy.target(width, height)), (width, height), header, policy)
+
+
+def _finish(
+    pixels: Pixels,
+    size: tuple[int, int],
+    header: _Header,
+    policy: ImagePolicy,
+    jpeg: bytes | None = None,
+) -> Prepared:
+    """Encode what is to be stored, if `jpeg` is not that already, and tell all about it."""
+    return Prepared(
+        jpeg or _encode(pixels, policy),
+        *size,
+        header.form,
+        fingerprint(pixels) if policy.fingerprints else None,
+    )
 
 
 def _decode_jpeg(data: bytes, least_width: int = 0, least_height: int = 0) -> tuple[Pixels, bool]:

@@ -36,6 +36,21 @@ class Reason(StrEnum):
     DAMAGED_ARCHIVE = "damaged archive"
     """The class archive cannot be read from here on: the row stands for all that is lost."""
 
+    NO_LABEL = "no label"
+    """The source names the image and no class for it."""
+
+    DUPLICATE = "duplicate"
+    """The same picture, or nearly, stays under another key, under the deeper label."""
+
+    CONFLICT = "conflicting labels"
+    """The same picture lies under classes of which none is the ancestor of another: all of them go."""
+
+    SHARED = "shared with another dataset"
+    """The picture is in the test data of a dataset given as `--against`."""
+
+    FAILED_PART = "failed part"
+    """The part could not be worked through, after retries: the row stands for all that is lost."""
+
     RARE_CLASS = "rare class"
     """The class has too few usable images; one row stands for the class."""
 

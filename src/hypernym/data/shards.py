@@ -1,12 +1,15 @@
 """Shards: plain WebDataset tars of deterministic bytes, and the index beside them.
 
-A sample is two members, KEY.jpg and KEY.cls (the label index as ASCII digits). The index holds a row
-an image with the place of its JPEG inside the shard: random access, hence a true shuffle, an exact
-position in mid-epoch, and a checksum for each read.
+A sample is two members: KEY.jpg and KEY.cls (the label index as ASCII digits) or, in a dataset where
+images have several labels, KEY.jpg and KEY.json (`{"labels": [3, 17]}`). The index holds a row an image
+with the place of its JPEG inside the shard: random access, hence a true shuffle, an exact position in
+mid-epoch, and a checksum for each read. It knows the first label of an image; where images have several,
+all of them stand in `SPLIT.labels.npy`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import tarfile
 import zlib
@@ -30,13 +33,34 @@ INDEX_ROW = np.dtype(
 """24 bytes an image: shard number, byte offset and size of the JPEG in it, label, CRC-32 of the JPEG."""
 
 
+LABEL_ROW = np.dtype([("row", "<u4"), ("label", "<i4")])
+"""8 bytes a label: the row of the index, and one of its labels; in the order of the rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """What a shard stores of an image."""
 
     key: str
     jpeg: bytes
-    label: int
+    labels: tuple[int, ...]
+    """One or more; the first stands in the index."""
+
+
+def sample_key(key: str) -> str:
+    """Turn a source key into one that a WebDataset reader takes whole and that is safe as a path.
+
+    Such a reader ends a key at the first dot of the file name, so the extension goes and other dots
+    become underscores; steps to a parent folder go too. Two keys may meet: `layout` numbers them with a
+    `~`, which therefore stands in no key of a source.
+    """
+    printable = "".join(sign if sign.isprintable() and sign != "~" else "_" for sign in key)
+    pieces = [piece for piece in printable.split("/") if piece not in {"", ".", ".."}]
+    *folders, name = pieces or ["unnamed"]
+    stem = name.rpartition(".")[0] or name
+    sample = "/".join([*folders, stem.replace(".", "_")])
+    # Names that begin so are no samples to WebDataset.
+    return f"x{sample}" if sample.startswith("__") else sample
 
 
 def shard_name(number: int) -> str:
@@ -44,21 +68,32 @@ def shard_name(number: int) -> str:
     return f"{number:06d}.tar"
 
 
-def write_shard(path: Path, number: int, samples: Iterable[Sample]) -> NDArray[np.void]:
-    """Write samples as a tar and return their index rows, in order."""
+def write_shard(
+    path: Path, number: int, samples: Iterable[Sample], *, several: bool
+) -> NDArray[np.void]:
+    """Write samples as a tar and return their index rows, in order.
+
+    `several` says whether images of this dataset have several labels.
+    """
     rows = []
     with open_whole(path) as stream:
         for sample in samples:
-            offset = _write_member(stream, f"{sample.key}.jpg", sample.jpeg)
-            _write_member(stream, f"{sample.key}.cls", str(sample.label).encode())
+            offset = write_member(stream, f"{sample.key}.jpg", sample.jpeg)
+            ending, text = describe_labels(sample.labels, several=several)
+            write_member(stream, f"{sample.key}.{ending}", text.encode())
             crc32 = zlib.crc32(sample.jpeg)
-            rows.append((number, offset, len(sample.jpeg), sample.label, crc32))
+            rows.append((number, offset, len(sample.jpeg), sample.labels[0], crc32))
         stream.write(bytes(2 * tarfile.BLOCKSIZE))
         stream.write(bytes(-stream.tell() % tarfile.RECORDSIZE))
     return np.array(rows, INDEX_ROW)
 
 
-def _write_member(stream: IO[bytes], name: str, data: bytes) -> int:
+def describe_labels(labels: tuple[int, ...], *, several: bool) -> tuple[str, str]:
+    """Return the ending and the text of the member that holds the labels of a sample."""
+    return ("json", json.dumps({"labels": labels})) if several else ("cls", str(labels[0]))
+
+
+def write_member(stream: IO[bytes], name: str, data: bytes) -> int:
     """Append a member with no owner, no time and mode 0644; return the offset of its data."""
     member = tarfile.TarInfo(name)
     member.size = len(data)
@@ -74,14 +109,23 @@ def index_path(dataset: Path, split: str) -> Path:
     return dataset / f"{split}.index.npy"
 
 
+def labels_path(dataset: Path, split: str) -> Path:
+    """Return the path of a split's table of all labels."""
+    return dataset / f"{split}.labels.npy"
+
+
 def save_index(path: Path, rows: NDArray[np.void]) -> None:
-    """Write index rows as a NumPy file (format version 1.0), which can be mapped into memory."""
+    """Write rows as a NumPy file (format version 1.0), which can be mapped into memory."""
     with open_whole(path) as stream:
         np.lib.format.write_array(stream, rows, version=(1, 0), allow_pickle=False)
 
 
-def open_index(path: Path) -> NDArray[np.void]:
+def open_index(path: Path, dtype: np.dtype[np.void] = INDEX_ROW) -> NDArray[np.void]:
     """Map an index into memory: it opens at once and its pages are shared by all processes.
+
+    Args:
+        path: The file.
+        dtype: What its rows are: `INDEX_ROW`, or `LABEL_ROW`.
 
     Raises:
         DatasetError: the file is missing or is not an index.
@@ -90,7 +134,7 @@ def open_index(path: Path) -> NDArray[np.void]:
         rows: NDArray[np.void] = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError) as cause:
         raise DatasetError(f"{path} cannot be opened as an index ({cause}).") from cause
-    if rows.dtype != INDEX_ROW or rows.ndim != 1:
+    if rows.dtype != dtype or rows.ndim != 1:
         raise DatasetError(f"{path} is not an index of version 1: its rows are {rows.dtype}.")
     return rows
 

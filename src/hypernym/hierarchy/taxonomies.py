@@ -19,6 +19,7 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -67,7 +68,16 @@ class Taxonomy:
             return self.exceptions[node]
         return next(iter(self.parents[node]), None)
 
+    def ancestors_of(self, node: str) -> tuple[str, ...]:
+        """Return the ids above one, nearest first; none above an id that is not in here."""
+        found = [node]
+        while node in self.parents and (parent := self.parent_of(node)) and parent not in found:
+            found.append(parent)
+            node = parent
+        return tuple(found[1:])
 
+
+@cache
 def load_wordnet_taxonomy(rule: ParentRule) -> Taxonomy:
     """Return WordNet 3.0's nouns under a named rule."""
     wordnet = load_wordnet()

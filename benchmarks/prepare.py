@@ -1,0 +1,301 @@
+"""What preparing photos costs, beside the official scripts and img2dataset's resizer.
+
+    OMP_NUM_THREADS=1 python benchmarks/prepare.py photos.tar --repeats 7
+
+Needs OpenCV (`opencv-python-headless`). `photos.tar` holds photos of ordinary size, under any names.
+
+1. One core, squish to 224: images a second from bytes in memory to a JPEG in memory, and the PSNR
+   against Pillow's Lanczos, of the pixels before and after they are stored. Peers: the official `cv2`
+   loop (bilinear) and img2dataset's resizer (AREA).
+2. The whole way from a tar of class tars to a dataset, on one process and on two, against the official
+   steps: untar, count, move, resize. Bytes are those that the system calls of one process move.
+
+Each figure is a median over the repeats, which take turns; ratios are of the same turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import multiprocessing
+import shutil
+import statistics
+import tarfile
+import tempfile
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hypernym.data.images import (
+    ImagePolicy,
+    Prepared,
+    _decode_jpeg,
+    _resize,
+    decode_image,
+    prepare_image,
+)
+from hypernym.preparation.pipeline import Preparation, Taxonomy, Workforce, run_preparation
+from hypernym.preparation.rules import Recipe, make_rules
+from hypernym.preparation.sources.opening import open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Pixels = NDArray[np.uint8]
+
+SIDE = 224
+COPIES = 8
+"""Each photo stands in the archive so many times, under other names."""
+
+RULES = make_rules(Recipe.IMAGENET21K_P)
+POLICY = replace(RULES.images, fingerprints=False)
+WITH_FINGERPRINT = replace(POLICY, fingerprints=True)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--end-to-end-repeats", type=int, default=3)
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    photos = read_photos(options.photos)
+    compare_images(photos, options.repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        compare_whole(photos, Path(folder), options.end_to_end_repeats)
+
+
+def read_photos(path: Path) -> list[bytes]:
+    """Return the bytes of every file of a tar that is larger than what is made of it."""
+    with tarfile.open(path) as archive:
+        streams = (archive.extractfile(member) for member in archive if member.isreg())
+        photos = [stream.read() for stream in streams if stream]
+    return [photo for photo in photos if min(Image.open(io.BytesIO(photo)).size) > SIDE]
+
+
+# --- one image ----------------------------------------------------------------------------------
+
+
+def squish_officially(data: bytes) -> Pixels:
+    """Do what the official resizing script does to an image."""
+    return as_pixels(cv2.resize(decode_with_cv2(data), (SIDE, SIDE)))
+
+
+def squish_like_img2dataset(data: bytes) -> Pixels:
+    """Do what img2dataset's resizer does where it does not keep the ratio."""
+    return as_pixels(cv2.resize(decode_with_cv2(data), (SIDE, SIDE), interpolation=cv2.INTER_AREA))
+
+
+def decode_with_cv2(data: bytes) -> Pixels:
+    """Decode to BGR."""
+    return as_pixels(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+
+
+def as_pixels(array: object) -> Pixels:
+    """Narrow what OpenCV returns, which is None where a file is no image."""
+    assert isinstance(array, np.ndarray)  # noqa: S101 - all of them are photos
+    return array
+
+
+def encode_with_cv2(pixels: Pixels) -> bytes:
+    """Encode at quality 95, which is OpenCV's default and ours."""
+    return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
+
+
+def squish_officially_to_jpeg(data: bytes) -> bytes:
+    """As the official loop, without its files."""
+    return encode_with_cv2(squish_officially(data))
+
+
+def squish_like_img2dataset_to_jpeg(data: bytes) -> bytes:
+    """As img2dataset's resizer."""
+    return encode_with_cv2(squish_like_img2dataset(data))
+
+
+def prepare_to_jpeg(data: bytes, policy: ImagePolicy = POLICY) -> bytes:
+    """Prepare an image."""
+    prepared = prepare_image(data, policy)
+    assert isinstance(prepared, Prepared)  # noqa: S101 - all of them are photos
+    return prepared.jpeg
+
+
+WAYS: dict[str, Callable[[bytes], bytes]] = {
+    "official (cv2, bilinear)": squish_officially_to_jpeg,
+    "img2dataset (cv2, AREA)": squish_like_img2dataset_to_jpeg,
+    "hypernym": prepare_to_jpeg,
+    "hypernym, with perceptual hash": partial(prepare_to_jpeg, policy=WITH_FINGERPRINT),
+}
+
+
+def compare_images(photos: Sequence[bytes], repeats: int) -> None:
+    """Time and judge each way of making one image small."""
+    references = [lanczos(photo) for photo in photos]
+    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
+    for turn in range(repeats + 1):  # the first turn warms up
+        for name, way in WAYS.items():
+            began = time.perf_counter()
+            for photo in photos:
+                way(photo)
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+    print(f"{len(photos)} photos of {sum(map(len, photos)) / len(photos) / 1000:.0f} kB, one core")
+    print(f"{'':32}{'images/s':>10}{'x official':>12}{'x img2dataset':>15}{'stored, dB':>12}")
+    for name, way in WAYS.items():
+        against = [
+            statistics.median(
+                peer / own for peer, own in zip(seconds[other], seconds[name], strict=True)
+            )
+            for other in list(WAYS)[:2]
+        ]
+        stored = [decode_image(way(photo)) for photo in photos]
+        rate = len(photos) / statistics.median(seconds[name])
+        psnr = mean_psnr(stored, references)
+        print(f"{name:32}{rate:10.0f}{against[0]:12.2f}{against[1]:15.2f}{psnr:12.1f}")
+    pixels = {
+        "official": [squish_officially(photo)[:, :, ::-1] for photo in photos],
+        "img2dataset": [squish_like_img2dataset(photo)[:, :, ::-1] for photo in photos],
+        "hypernym": [squish_without_storing(photo) for photo in photos],
+    }
+    told = ", ".join(f"{name} {mean_psnr(found, references):.1f}" for name, found in pixels.items())
+    print(f"PSNR of the pixels against Lanczos, before they are stored: {told} dB")
+
+
+def squish_without_storing(data: bytes) -> Pixels:
+    """Do what `prepare_image` does to the pixels of a large photo."""
+    pixels, _ = _decode_jpeg(data, 2 * SIDE, 2 * SIDE)
+    return _resize(pixels, SIDE, SIDE)
+
+
+def lanczos(data: bytes) -> Pixels:
+    """Return the pixels that are nearest to the truth: a full decode, and Pillow's Lanczos."""
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+
+
+def mean_psnr(pixels: Sequence[Pixels], references: Sequence[Pixels]) -> float:
+    """Return the mean peak signal-to-noise ratio, in dB."""
+    errors = [
+        ((own.astype(np.float64) - reference) ** 2).mean()
+        for own, reference in zip(pixels, references, strict=True)
+    ]
+    return float(10 * np.log10(255**2 / np.array(errors)).mean())
+
+
+# --- the whole way ------------------------------------------------------------------------------
+
+
+def compare_whole(photos: Sequence[bytes], folder: Path, repeats: int) -> None:
+    """Time the way from a tar of class tars to what can be trained on."""
+    source = write_archive(photos, folder)
+    num_images = len(photos) * COPIES
+    ways = {
+        "official steps, 1 process": partial(run_officially, source, workers=1),
+        "hypernym, 1 process": partial(run_ours, source, workers=1),
+        "official steps, 2 processes": partial(run_officially, source, workers=2),
+        "hypernym, 2 processes": partial(run_ours, source, workers=2),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            target = folder / "made"
+            began = time.perf_counter()
+            way(target)
+            seconds[name].append(time.perf_counter() - began)
+            shutil.rmtree(target)
+    print(f"\n{num_images} photos from a tar of class tars of {source.stat().st_size / 1e6:.0f} MB")
+    print(f"{'':32}{'images/s':>10}{'x one process':>15}{'read MB':>10}{'written MB':>12}{'files':>8}")
+    for name, way in ways.items():
+        alone = seconds[f"{name.split(',')[0]}, 1 process"]
+        speedup = statistics.median(one / own for one, own in zip(alone, seconds[name], strict=True))
+        line = f"{name:32}{num_images / statistics.median(seconds[name]):10.0f}{speedup:15.2f}"
+        if "1 process" in name:
+            target = folder / "made"
+            read, written = count_bytes(partial(way, target))
+            files = sum(path.is_file() for path in target.rglob("*"))
+            line += f"{read / 1e6:10.0f}{written / 1e6:12.0f}{files:8}"
+            shutil.rmtree(target)
+        print(line)
+    for workers in (1, 2):
+        name = f"{workers} process{'es' if workers > 1 else ''}"
+        pairs = zip(seconds[f"official steps, {name}"], seconds[f"hypernym, {name}"], strict=True)
+        print(f"{name}: {statistics.median(a / b for a, b in pairs):.2f} times the official steps' rate")
+
+
+def write_archive(photos: Sequence[bytes], folder: Path) -> Path:
+    """Write a tar of class tars of twelve classes."""
+    path = folder / "whole.tar"
+    with tarfile.open(path, "w") as outer:
+        for number in range(12):
+            stream = io.BytesIO()
+            with tarfile.open(fileobj=stream, mode="w") as inner:
+                for place, photo in enumerate([*photos[number::12]] * COPIES):
+                    add(inner, f"c{number:02d}_{place}.JPEG", photo)
+            add(outer, f"c{number:02d}.tar", stream.getvalue())
+    return path
+
+
+def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Append a file to a tar."""
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    archive.addfile(member, io.BytesIO(data))
+
+
+def run_officially(source: Path, target: Path, workers: int) -> None:
+    """Untar the archive and each class, count, move 10 of each class to val, resize all in place."""
+    train, val = target / "train", target / "val"
+    with tarfile.open(source) as archive:
+        archive.extractall(train, filter="data")
+    for tar in sorted(train.glob("*.tar")):
+        with tarfile.open(tar) as archive:
+            archive.extractall(train / tar.stem, filter="data")
+        tar.unlink()
+        names = sorted((train / tar.stem).iterdir())
+        (val / tar.stem).mkdir(parents=True)
+        for name in names[:10]:
+            name.rename(val / tar.stem / name.name)
+    paths = sorted(target.rglob("*.JPEG"))
+    if workers == 1:
+        for path in paths:
+            resize_in_place(path)
+        return
+    with multiprocessing.get_context("fork").Pool(workers) as pool:
+        pool.map(resize_in_place, paths, chunksize=32)
+
+
+def resize_in_place(path: Path) -> None:
+    """Do to a file what the official script does."""
+    cv2.imwrite(str(path), cv2.resize(as_pixels(cv2.imread(str(path))), (SIDE, SIDE)))
+
+
+def run_ours(source: Path, target: Path, workers: int) -> None:
+    """Prepare the archive: with checks, digests, perceptual hashes, shards and index."""
+    selection = replace(RULES.selection, min_images=1, val_per_class=10)
+    rules = replace(RULES, images=WITH_FINGERPRINT, selection=selection)
+    taxonomy = Taxonomy(lambda ids: ids, lambda _: (), "")
+    force = Workforce(workers)
+    run_preparation(Preparation(open_source(str(source)), target, rules, taxonomy, workforce=force))
+
+
+def count_bytes(work: Callable[[], None]) -> tuple[int, int]:
+    """Return the bytes that some work of this process reads and writes."""
+
+    def counters() -> tuple[int, int]:
+        lines = Path("/proc/self/io").read_text().splitlines()
+        return int(lines[0].split()[1]), int(lines[1].split()[1])
+
+    before = counters()
+    work()
+    return tuple(now - then for now, then in zip(counters(), before, strict=True))  # type: ignore[return-value]
+
+
+if __name__ == "__main__":
+    main()

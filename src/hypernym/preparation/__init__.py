@@ -1,0 +1,1 @@
+"""Raw images become a dataset: sources, two restartable steps, decisions, report, verification."""
