@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import pytest
 
+from hypernym.commands.prepare import prepare
 from hypernym.engine import Failed, check_engine, run_tasks
 from hypernym.engine.attempts import Engine, WorkerDiedError, attempt
 from hypernym.engine.tasks import _run
@@ -29,6 +30,8 @@ from hypernym.errors import OutputError, SourceError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Future
+
+    from hypernym.data.dataset import Dataset
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -569,3 +572,33 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hypernym.engine.tasks.find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"pip install 'hypernym\[dask\]'"):
         run(square, [], "dask:tcp://nowhere:8786")
+
+
+# --- a preparation -----------------------------------------------------------------------------
+
+
+def test_a_dataset_begun_on_processes_and_ended_on_any_engine_has_the_same_bytes(
+    engine: str, world: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    """A share of the parts is left to be done, as after a kill."""
+
+    def go_on(shard: str | None, engine: str) -> None:
+        prepare(
+            world,
+            tmp_path / "dataset",
+            min_images=3,
+            val_per_class=2,
+            size=32,
+            workers=WORKERS,
+            engine=engine,
+            shard=shard,
+            resume=shard is None,
+        )
+
+    go_on("0/3", "processes")
+    go_on(None, engine)
+    for path in dataset.path.rglob("*"):
+        # The tree was built later; the report tells of the run, with its times.
+        if path.is_file() and path.name not in {"tree.json", "report.html"}:
+            made = tmp_path / "dataset" / path.relative_to(dataset.path)
+            assert made.read_bytes() == path.read_bytes(), path.name

@@ -410,6 +410,37 @@ def test_pictures_stay_twice_only_in_a_stated_split(
             assert row.split in {"val", "test"}
 
 
+@pytest.mark.parametrize(
+    ("duplicates", "wanted"),
+    [
+        (Duplicates.NEAR, ["equal-2", "near-2"]),
+        (Duplicates.EXACT, ["equal-2", "near-1", "near-2"]),
+        (Duplicates.KEEP, ["equal-1", "equal-2", "near-1", "near-2"]),
+        (Duplicates.IGNORE, ["equal-1", "equal-2", "near-1", "near-2"]),
+    ],
+)
+def test_each_policy_lets_stay_what_it_says(duplicates: Duplicates, wanted: list[str]) -> None:
+    rows = [
+        Row("equal-1", content="x"),
+        Row("equal-2", content="x", width=101),
+        Row("near-1", look=bytes(32)),
+        Row("near-2", look=bytes(31) + b"\x0f", width=101),
+    ]
+    selection = select_images(rows, SelectionRule(1, 0, 0), replace(NEAR, duplicates=duplicates))
+    splits = splits_of(rows, selection)
+    assert [key for key, split in splits.items() if split is Split.TRAIN] == wanted
+
+
+def test_of_pictures_that_are_kept_those_in_training_go_when_one_is_held_out() -> None:
+    rows = [Row(f"{n}", content="x") for n in range(4)] + [Row(f"alone-{n}") for n in range(20)]
+    for seed in range(8):
+        rule = SelectionRule(1, 6, seed)
+        selection = select_images(rows, rule, replace(NEAR, duplicates=Duplicates.KEEP))
+        same = Counter(selection.splits[:4].tolist())
+        assert same == {Split.TRAIN: 4} or same[Split.TRAIN] == 0 < same[Split.VAL]
+        assert Split.DROPPED not in selection.splits[4:]
+
+
 @given(rows_of_any_kind, rules)
 def test_where_duplicates_are_ignored_nothing_changes(rows: list[Row], rule: SelectionRule) -> None:
     alone = [replace(row, content="", look=OWN_LOOK) for row in rows]

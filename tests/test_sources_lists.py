@@ -258,7 +258,7 @@ CELLS = st.text(st.sampled_from('a1é",;| \n\r\t'), max_size=6)
 def test_what_the_csv_module_writes_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
 ) -> None:
-    named = [(f"{number}{path}".strip(), label) for number, (path, label) in enumerate(rows)]
+    named = [(f"{number}-{path}".strip(), label) for number, (path, label) in enumerate(rows)]
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     source = write_csv(path, ["path", "label"], *map(list, named))
     meant = [

@@ -136,12 +136,12 @@ def _wanted_of(image: SourceImage, wanted: frozenset[str] | None) -> list[str] |
 
 
 def _convert_image(image: SourceImage, policy: ImagePolicy) -> Row:
-    if not image.class_ids:
-        return {"reason": str(Reason.NO_LABEL)}
     try:
         data = image.read()
     except RejectionError as rejection:
         return {"reason": str(rejection.rejected.reason), "detail": rejection.rejected.detail}
+    if not image.class_ids:
+        return {"reason": str(Reason.NO_LABEL)}
     digest = {"source_sha256": hashlib.sha256(data).digest()}
     match prepare_image(data, policy):
         case Prepared(jpeg, width, height, form, fingerprint):

@@ -219,7 +219,7 @@ def _parse_pax(records: bytes, position: int) -> dict[bytes, bytes]:
         if not equals or end > len(records) or not value.endswith(b"\n"):
             raise tarfile.ReadError(f"a damaged extended header at byte {position}")
         if keyword in {b"path", b"size"} or keyword.startswith(SPARSE):
-            said[keyword] = value[:-1]
+            said[keyword] = value[:-1].rstrip(b"/")  # a folder's name may end in it
         place = end
     return said
 
