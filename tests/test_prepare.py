@@ -290,6 +290,8 @@ def test_pictures_of_another_dataset_s_held_out_splits_are_left_out(tmp_path: Pa
         tmp_path / "source",
         ant={**pictures(1, 5), "shared.JPEG": picture(1, 64, 70), "trained.JPEG": trained},
     )
+    official = {"recipe": "imagenet21k-p", "against": (tmp_path / "downstream",)}
+    assert list(rejected(make(source, tmp_path / "official", **official))) == ["ant/shared.JPEG"]
     made = make(source, tmp_path / "dataset", against=(tmp_path / "downstream",))
     assert rejected(made) == {"ant/shared.JPEG": "shared with another dataset"}
     row = pq.read_table(made.path / "rejected.parquet").to_pylist()[0]

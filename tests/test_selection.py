@@ -143,6 +143,9 @@ def test_images_that_do_not_decode_count_only_by_name() -> None:
     assert (usable.kept, usable.dropped) == (("b",), {"a": 1})
     assert (names.kept, names.dropped) == (("a", "b"), {})
     assert splits_of(rows, names)["2"] is Split.DROPPED
+    rows.append(Row("5", ("b",)))
+    assert select_images(rows, SelectionRule(3, 0, 0, Count.USABLE)).dropped == {"a": 1}
+    assert select_images(rows, SelectionRule(3, 0, 0, Count.NAMES)).dropped == {"a": 2}
 
 
 def test_images_of_a_stated_test_split_do_not_make_a_class_large() -> None:

@@ -18,7 +18,7 @@ from hypernym.commands.predict import predict
 from hypernym.commands.prepare import prepare
 from hypernym.commands.pretrain import pretrain
 from hypernym.data.classes import ClassTable, save_classes
-from hypernym.data.dataset import open_dataset
+from hypernym.data.dataset import CARD_VERSION, open_dataset
 from hypernym.errors import RunError, TreeError, UsageError
 from hypernym.files import write_json
 from hypernym.hierarchy.tree import Inner, load_tree
@@ -51,7 +51,7 @@ def birds(tmp_path: Path) -> Path:
     path = tmp_path / "birds"
     path.mkdir()
     save_classes(path / "classes.csv", table)
-    write_json(path / "dataset.json", "dataset", 1, classes_digest=table.digest)
+    write_json(path / "dataset.json", "dataset", CARD_VERSION, classes_digest=table.digest)
     (tmp_path / "birds.csv").write_text(BIRDS)
     return path
 

@@ -167,6 +167,7 @@ def prepare(
         images={"size": size, "resize": resize, "quality": quality},
         duplicates={"duplicates": duplicates, "conflicts": conflicts, "max_distance": max_distance},
         shard_bytes=shard_mb and shard_mb * 1_000_000,
+        is_compared=bool(against),
     )
     check_engine(engine)
     share = _parse_share(shard) if shard else None
@@ -200,14 +201,18 @@ def _make_rules(
     recipe: Recipe,
     *,
     shard_bytes: int | None,
+    is_compared: bool,
     **changes: dict[str, object],
 ) -> PrepareRules:
-    """Return the rules of a recipe with the options that were given."""
+    """Return the rules of a recipe with the options that were given.
+
+    Perceptual hashes are taken unless nobody asks for them: `is_compared` says that other datasets do.
+    """
     rules = make_rules(recipe)
     for part, options in changes.items():
         given = {name: value for name, value in options.items() if value is not None}
         rules = replace(rules, **{part: replace(getattr(rules, part), **given)})
-    looks = rules.duplicates.duplicates is not Duplicates.IGNORE
+    looks = rules.duplicates.duplicates is not Duplicates.IGNORE or is_compared
     images = replace(rules.images, fingerprints=looks)
     rules = replace(rules, images=images, shard_bytes=shard_bytes or rules.shard_bytes)
     selection = rules.selection

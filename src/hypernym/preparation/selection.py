@@ -260,7 +260,7 @@ def _resolve(
             group = np.full(num, -1)
     if num_foreign:
         is_shared = shared.of_N[:num] >= 0
-        group[is_shared | (group >= num)] = -1
+        group[is_shared] = -1
     # A source that states a training split may still be split by us: it is of the lowest level.
     verdicts = resolve(group, np.maximum(levels, 0), area, labels, codes_above, rule.conflicts)
     if num_foreign:
