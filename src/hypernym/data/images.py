@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import warnings
 import zlib
 from dataclasses import dataclass, replace
@@ -40,6 +41,11 @@ MIN_SIDE = 8
 
 MAX_UNPACKED_BYTES = 64 << 20
 """An image that unpacks to more from gzip is a bomb."""
+
+SCRATCH_BYTES = 16 << 20
+"""Photos of up to five megapixels are decoded into memory that is used again."""
+
+_own = threading.local()
 
 EXIF_ORIENTATION = 0x0112
 PILLOW_ERRORS = (
@@ -219,7 +225,8 @@ def _prepare_jpeg(data: bytes, header: _Header, policy: ImagePolicy) -> Prepared
     unchanged = (width, height) == (header.width, header.height)
     # Scaled decoding to twice the target or more leaves the anti-aliasing to the resizer.
     least = (0, 0) if unchanged else (2 * width, 2 * height)
-    pixels, is_clean = _decode_jpeg(data, *least)
+    scratch = None if unchanged else _scratch(header.width * header.height * 3)
+    pixels, is_clean = _decode_jpeg(data, *least, scratch)
     keeps_bytes = unchanged and header.mode == "RGB" and is_clean
     return _finish(
         _resize(pixels, width, height),
@@ -252,11 +259,26 @@ def _finish(
     )
 
 
-def _decode_jpeg(data: bytes, least_width: int = 0, least_height: int = 0) -> tuple[Pixels, bool]:
+def _scratch(size: int) -> Pixels | None:
+    """Return memory of this thread for a decoded picture, which the next picture overwrites.
+
+    Fresh memory comes a page at a time, which takes a quarter of the time of decoding.
+    """
+    if size > SCRATCH_BYTES:
+        return None
+    if not hasattr(_own, "scratch"):
+        _own.scratch = np.empty(SCRATCH_BYTES, np.uint8)
+    scratch: Pixels = _own.scratch
+    return scratch
+
+
+def _decode_jpeg(
+    data: bytes, least_width: int = 0, least_height: int = 0, scratch: Pixels | None = None
+) -> tuple[Pixels, bool]:
     """Decode to RGB (H, W, 3), whole or at a fraction that is at least the least; tell if clean."""
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(
-            data, colorspace="RGB", min_width=least_width, min_height=least_height
+            data, colorspace="RGB", min_width=least_width, min_height=least_height, buffer=scratch
         )
     except ValueError as cause:
         if "extraneous bytes" in str(cause):  # harmless padding, which some cameras write
@@ -293,10 +315,11 @@ def _resize(pixels: Pixels, width: int, height: int) -> Pixels:
     import torch
     from torch.nn.functional import interpolate
 
-    # A (1, 3, H, W) view of pixels that lie channels-last: torch has a uint8 kernel for just that.
-    view_1CHW = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
+    # A (1, 3, H, W) view of pixels that lie channels-last: torch has a uint8 kernel for just that. The
+    # batch is added before the axes are turned: else torch does not see the order, and gives another.
+    view_1CHW = torch.from_numpy(pixels).unsqueeze(0).permute(0, 3, 1, 2)
     resized_1CHW = interpolate(view_1CHW, (height, width), mode="bicubic", antialias=True)
-    resized: Pixels = resized_1CHW.squeeze(0).permute(1, 2, 0).contiguous().numpy()
+    resized: Pixels = resized_1CHW.permute(0, 2, 3, 1).squeeze(0).contiguous().numpy()
     return resized
 
 
