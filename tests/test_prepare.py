@@ -497,6 +497,32 @@ def test_a_tar_of_a_million_rows_is_worked_through_in_batches(
     assert files_in(made.path) == files_in(make(folders, tmp_path / "whole").path)
 
 
+def test_hostile_names_write_nothing_outside_of_the_dataset(tmp_path: Path) -> None:
+    names = ["../../evil.jpg", "/evil.jpg", "a/../../../evil2.jpg", "..", "~/evil.jpg", "evil\n.jpg"]
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w") as archive:
+        for number, name in enumerate(names):
+            add_member(archive, name, picture(number))
+    with tarfile.open(tmp_path / "whole.tar", "w") as archive:
+        add_member(archive, "../../ant.tar", inner.getvalue())
+    made = make(tmp_path / "whole.tar", tmp_path / "deep" / "er" / "dataset", duplicates="ignore")
+    assert {path.name for path in tmp_path.iterdir()} == {"whole.tar", "deep"}
+    assert {path.name for path in (tmp_path / "deep").rglob("*") if path.is_dir()} == {
+        "er", "dataset", "train", "val",
+    }  # fmt: skip
+    for shard in made.path.glob("*/*.tar"):
+        with tarfile.open(shard) as archive:
+            pieces = [piece for name in archive.getnames() for piece in name.split("/")]
+        assert not {"", ".", ".."} & set(pieces)
+    assert sum(split["images"] for split in made.card["splits"].values()) == len(names)
+
+
+def add_member(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    archive.addfile(member, io.BytesIO(data))
+
+
 def test_real_archives_become_datasets(shared: Path, tmp_path: Path) -> None:
     """CIFAR-100's own splits, in a tar of class folders."""
     source = tmp_path / "cifar.tar"
