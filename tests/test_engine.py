@@ -330,7 +330,7 @@ def test_ctrl_c_ends_the_work_at_once(
     assert "Traceback" not in words
     wait_for(lambda: not is_group(process.pid), 2)
     if not engine.startswith("dask"):  # a thread of Dask ends its task; what waited behind it is gone
-        wait_for(lambda: not any(is_process(int(path.name)) for path in folder.iterdir()), 2)
+        wait_for(lambda: not any(is_process(int(path.name)) for path in folder.iterdir()), 10)
     assert len(list(folder.iterdir())) == WORKERS
 
 
@@ -343,7 +343,12 @@ def is_group(group: int) -> bool:
 
 
 def is_process(number: int) -> bool:
-    return Path(f"/proc/{number}").exists()
+    """Whether it runs: one that ended, but that nobody has waited for yet, does not."""
+    try:
+        status = Path(f"/proc/{number}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return not re.search(r"^State:\s+[ZX]", status, re.MULTILINE)
 
 
 # --- processes ---------------------------------------------------------------------------------
@@ -377,7 +382,7 @@ def check_closing(engine: str, folder: Path) -> None:
     begin = time.monotonic()
     results.close()
     assert time.monotonic() - begin < 1
-    wait_for(lambda: not any(is_process(int(path.name)) for path in folder.iterdir()), 2)
+    wait_for(lambda: not any(is_process(int(path.name)) for path in folder.iterdir()), 10)
     assert len(list(folder.iterdir())) == WORKERS
 
 
@@ -419,7 +424,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, script, "processes", folder], env=ENVIRONMENT) as process:
         wait_for(lambda: len(list(folder.iterdir())) == WORKERS, 20)
         process.kill()
-    wait_for(lambda: not any(is_process(int(path.name)) for path in folder.iterdir()), 2)
+    wait_for(lambda: not any(is_process(int(path.name)) for path in folder.iterdir()), 10)
 
 
 def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
