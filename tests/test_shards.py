@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from hypernym.data import shards
 from hypernym.data.dataset import Dataset
 from hypernym.data.shards import (
     INDEX_ROW,
@@ -94,6 +95,27 @@ def test_the_reader_gives_any_image_in_any_order(tmp_path: Path) -> None:
     rows, reader = open_index(tmp_path / "train.index.npy"), ShardReader(tmp_path)
     for place in (2, 0, 3, 1, 2):
         assert reader.read(rows[place]) == SAMPLES[place].jpeg
+
+
+def test_a_reader_of_many_shards_holds_few_of_them_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "MAX_OPEN", 2)
+    rows = [
+        write_shard(tmp_path / shard_name(number), number, SAMPLES[number : number + 1], several=False)[
+            0
+        ]
+        for number in range(4)
+    ]
+    reader = ShardReader(tmp_path)
+    for number in (0, 1, 2, 3, 0, 2, 1, 1, 3):
+        assert reader.read(rows[number]) == SAMPLES[number].jpeg
+        held = [link for link in Path("/proc/self/fd").iterdir() if opens(link, tmp_path)]
+        assert len(held) <= 2
+
+
+def opens(link: Path, folder: Path) -> bool:
+    return link.is_symlink() and link.readlink().is_relative_to(folder)
 
 
 def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:

@@ -33,6 +33,10 @@ INDEX_ROW = np.dtype(
 """24 bytes an image: shard number, byte offset and size of the JPEG in it, label, CRC-32 of the JPEG."""
 
 
+MAX_OPEN = 256
+"""Shards that a reader holds open: a process may open 1,024 files; ImageNet-21K-P has 1,500 shards."""
+
+
 LABEL_ROW = np.dtype([("row", "<u4"), ("label", "<i4")])
 """8 bytes a label: the row of the index, and one of its labels; in the order of the rows."""
 
@@ -170,6 +174,8 @@ class ShardReader:
 
     def _descriptor(self, path: Path, shard: int) -> int:
         if shard not in self._descriptors:
+            if len(self._descriptors) == MAX_OPEN:
+                os.close(self._descriptors.pop(next(iter(self._descriptors))))
             self._descriptors[shard] = os.open(path, os.O_RDONLY)
         return self._descriptors[shard]
 
