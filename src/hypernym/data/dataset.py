@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hypernym.data.classes import ClassTable, load_classes
 from hypernym.data.shards import LABEL_ROW, ShardReader, index_path, labels_path, open_index
 from hypernym.errors import DatasetError
 from hypernym.files import read_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
 CARD = "dataset.json"
@@ -56,6 +58,23 @@ class Dataset:
         if not self.card["several_labels"]:
             raise DatasetError(f"{self.path} has one label an image: its index knows them.")
         return open_index(labels_path(self.path, split), LABEL_ROW)
+
+    def keys(self, split: str, rows: Sequence[int]) -> list[str]:
+        """Return the keys of rows of a split's index, from the one table that knows them."""
+        import pyarrow.parquet as pq
+
+        splits = list(self.card["splits"])
+        first = sum(self.card["splits"][name]["images"] for name in splits[: splits.index(split)])
+        with pq.ParquetFile(self.path / "images.parquet") as table:
+            groups = range(table.num_row_groups)
+            starts = np.cumsum([0, *(table.metadata.row_group(group).num_rows for group in groups)])
+            keys: dict[int, str] = {}
+            places = {first + row for row in rows}
+            for group in np.unique(np.searchsorted(starts, sorted(places), side="right") - 1).tolist():
+                column = table.read_row_group(group, columns=["key"])["key"]
+                for place in places & set(range(starts[group], starts[group + 1])):
+                    keys[place - first] = column[place - int(starts[group])].as_py()
+        return [keys[row] for row in rows]
 
     def reader(self, split: str) -> ShardReader:
         """Return a reader of a split's images."""

@@ -1,104 +1,250 @@
 """The loader: batches from shards, in an order that is a pure function of (seed, epoch).
 
 Nothing about the loader needs saving: a position is (epoch, step), and the augmentation of an image
-is seeded by (seed, epoch, row). The number of workers changes nothing but speed.
+is seeded by (seed, epoch, row, repeat). The number of workers and of processes changes no pixel.
+
+A loading process is sent the rows of one batch and gives the whole batch, written into one tensor. It
+opens the index by its path: the pages are shared by all processes, and nothing that grows with the
+dataset is copied or sent.
 """
 
 from __future__ import annotations
 
+import math
+import random
+import signal
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
+import simplejpeg
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
-from hypernym.data.transforms import decode
-from hypernym.errors import UsageError
+from hypernym.data.device_transforms import augment_on_device, check_device_augmentation
+from hypernym.data.order import Request, Sharing, Sizes, TrainOrder
+from hypernym.data.policies import keep_random_state, make_policy
+from hypernym.data.shards import (
+    LABEL_ROW,
+    ShardReader,
+    index_path,
+    labels_path,
+    open_index,
+    shard_name,
+)
+from hypernym.data.transforms import TrainTransform, to_tensor
+from hypernym.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
 
     from hypernym.data.dataset import Dataset
-    from hypernym.data.transforms import Transform
+    from hypernym.data.transforms import Augmentation, Transform
 
-EVALUATION = -1
-"""Stands for the epoch where no random choice is made."""
-
-
-class Item(NamedTuple):
-    """A request for one image: which row, in which epoch's augmentation."""
-
-    epoch: int
-    row: int
+Value = TypeVar("Value")
 
 
 class Batch(NamedTuple):
     """B images in one tensor."""
 
     images: torch.Tensor
-    """uint8 (B, 3, H, W)."""
+    """uint8 (B, 3, H, W); channels-last in training."""
 
     labels: torch.Tensor
-    """int64 (B,)."""
+    """int64 (B,): the label, or the first of several."""
 
     rows: torch.Tensor
     """int64 (B,): rows of the split's index."""
 
-
-class ImageRows(TorchDataset[tuple[torch.Tensor, int, int]]):
-    """The images of a split, transformed, by `Item`."""
-
-    def __init__(self, dataset: Dataset, split: str, transform: Transform, seed: int) -> None:
-        self._index = dataset.index(split)
-        self._reader = dataset.reader(split)
-        self._transform = transform
-        self._seed = seed
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def __getitem__(self, item: Item) -> tuple[torch.Tensor, int, int]:
-        entry = self._index[item.row]
-        if item.epoch != EVALUATION:
-            # torch.manual_seed would also walk all accelerators, which takes longer than the image.
-            torch.default_generator.manual_seed(derive_seed(self._seed, item.epoch, item.row))
-        image = self._transform(decode(self._reader.read(entry)))
-        return image, int(entry["label"]), item.row
+    present: torch.Tensor | None
+    """bool (B, K): which of the K labels of the class table an image has, where images have several."""
 
 
-class TrainOrder:
-    """The batches of an epoch: a permutation drawn from (seed, epoch), cut into steps.
+class RawBatch(NamedTuple):
+    """B images as they are stored."""
 
-    The images that do not fill a last batch are left out of this epoch; each epoch leaves out others.
+    jpegs: torch.Tensor
+    """uint8 (bytes of all of them,): one after another."""
+
+    ends: torch.Tensor
+    """int64 (B,): where each of them ends."""
+
+    request: Request
+    labels: torch.Tensor
+    rows: torch.Tensor
+    present: torch.Tensor | None
+
+
+class SplitRows:
+    """The images of a split by their rows: bytes and labels. A copy in another process opens its own."""
+
+    def __init__(self, dataset: Dataset, split: str) -> None:
+        dataset.index(split)  # refuses what is no index, before a process is started
+        self._path = dataset.path
+        self._split = split
+        self._num_labels = len(dataset.classes) if dataset.card["several_labels"] else 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in ("_path", "_split", "_num_labels")}
+
+    @cached_property
+    def index(self) -> NDArray[np.void]:
+        """The index of the split, mapped into memory."""
+        return open_index(index_path(self._path, self._split))
+
+    @cached_property
+    def _labels(self) -> NDArray[np.void]:
+        return open_index(labels_path(self._path, self._split), LABEL_ROW)
+
+    @cached_property
+    def _reader(self) -> ShardReader:
+        return ShardReader(self._path / self._split)
+
+    def read(self, rows: NDArray[np.int64]) -> list[bytes]:
+        """Return the JPEG of each row.
+
+        Raises:
+            DatasetError: an image is not what was written.
+        """
+        return [self._reader.read(entry) for entry in self.index[rows]]
+
+    def decode(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """Give the pixels (H, W, 3) of each row.
+
+        Raises:
+            DatasetError: an image is not what was written, or was no JPEG when it was.
+        """
+        for entry in self.index[rows]:
+            jpeg = self._reader.read(entry)
+            try:
+                pixels_HWC: NDArray[np.uint8] = simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
+            except ValueError as cause:
+                path = self._path / self._split / shard_name(int(entry["shard"]))
+                raise DatasetError(
+                    f"{path} holds an image at byte {entry['offset']} that cannot be decoded ({cause})."
+                ) from cause
+            yield pixels_HWC
+
+    def first_labels(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return the label of each row, or the first of several: int64 (B,)."""
+        return torch.from_numpy(self.index[rows]["label"].astype(np.int64))
+
+    def present(self, rows: NDArray[np.int64]) -> torch.Tensor | None:
+        """Return which labels each row has, bool (B, K); None where images have one label each."""
+        if not self._num_labels:
+            return None
+        present_BK = torch.zeros(len(rows), self._num_labels, dtype=torch.bool)
+        # Not np.searchsorted: it would copy the whole column out of the file, for each batch.
+        labelled: Any = self._labels["row"]
+        for present_K, row in zip(present_BK, rows.tolist(), strict=True):
+            found = slice(bisect_left(labelled, row), bisect_right(labelled, row))
+            present_K[torch.from_numpy(self._labels["label"][found].astype(np.int64))] = True
+        return present_BK
+
+
+class TrainBatches(TorchDataset[Batch | DatasetError]):
+    """Augmented batches by `Request`.
+
+    An error of the dataset is given back, not raised: a loading process would put its traceback into the
+    message.
     """
 
-    def __init__(self, num_images: int, batch_size: int, seed: int) -> None:
-        if batch_size > num_images:
-            raise UsageError(
-                f"--batch-size {batch_size} is more than the {num_images} training images: give a "
-                f"smaller one."
-            )
-        self._num_images = num_images
-        self._batch_size = batch_size
+    def __init__(self, rows: SplitRows, augmentation: Augmentation, seed: int) -> None:
+        self._rows = rows
+        self._augmentation = augmentation
         self._seed = seed
-        self._epoch = 0
-        self._first_step = 0
 
-    def __len__(self) -> int:
-        """Return the number of steps of an epoch."""
-        return self._num_images // self._batch_size
+    def __getitem__(self, request: Request) -> Batch | DatasetError:
+        if self._augmentation.policy:
+            with keep_random_state():
+                return self._load(request)
+        return self._load(request)
 
-    def move_to(self, epoch: int, step: int) -> None:
-        """Make the next iteration give the batches of `epoch` from `step` on."""
-        self._epoch, self._first_step = epoch, step
+    def _load(self, request: Request) -> Batch | DatasetError:
+        transform = make_transform(self._augmentation, request.size)
+        images_BHWC = make_images(len(request.rows), request.size, request.size, 3)
+        chances = make_chances(self._seed, request)
+        decoded = self._rows.decode(request.rows)
+        try:
+            for image_HWC, pixels_HWC, chance in zip(images_BHWC, decoded, chances, strict=True):
+                transform.write(pixels_HWC, chance, image_HWC)
+        except DatasetError as error:
+            return error
+        return Batch(images_BHWC.permute(0, 3, 1, 2), *_describe(self._rows, request.rows))
 
-    def __iter__(self) -> Iterator[list[Item]]:
-        order = np.random.default_rng([self._seed, self._epoch]).permutation(self._num_images)
-        steps = order[: len(self) * self._batch_size].reshape(len(self), self._batch_size)
-        for rows in steps[self._first_step :]:
-            yield [Item(self._epoch, int(row)) for row in rows]
+
+class RawBatches(TorchDataset[RawBatch | DatasetError]):
+    """Batches of stored images by `Request`, for a device that decodes them."""
+
+    def __init__(self, rows: SplitRows) -> None:
+        self._rows = rows
+
+    def __getitem__(self, request: Request) -> RawBatch | DatasetError:
+        try:
+            jpegs = self._rows.read(request.rows)
+        except DatasetError as error:
+            return error
+        ends = torch.from_numpy(np.cumsum([len(jpeg) for jpeg in jpegs]))
+        stored = torch.frombuffer(bytearray().join(jpegs), dtype=torch.uint8)
+        return RawBatch(stored, ends, request, *_describe(self._rows, request.rows))
+
+
+class EvalBatches(TorchDataset[Batch | DatasetError]):
+    """Batches of a split, transformed without chance, by the range of their rows."""
+
+    def __init__(self, rows: SplitRows, transform: Transform) -> None:
+        self._rows = rows
+        self._transform = transform
+
+    def __getitem__(self, place: range) -> Batch | DatasetError:
+        rows = np.arange(place.start, place.stop)
+        try:
+            images = [self._transform(to_tensor(pixels)) for pixels in self._rows.decode(rows)]
+        except DatasetError as error:
+            return error
+        return Batch(torch.stack(images), *_describe(self._rows, rows))
+
+
+def _describe(
+    source: SplitRows, rows: NDArray[np.int64]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Return the last three fields of a batch."""
+    return source.first_labels(rows), torch.from_numpy(rows.copy()), source.present(rows)
+
+
+def make_images(*shape: int) -> torch.Tensor:
+    """Return memory for a batch, uint8 of this shape.
+
+    In a loading process it is the memory that the batch is sent in, as in torch's own collating: to copy
+    it there would take a sixth of the time of loading.
+    """
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    make_shared: Callable[[int], torch.UntypedStorage] = torch.UntypedStorage._new_shared  # noqa: SLF001
+    return torch.empty(0, dtype=torch.uint8).set_(make_shared(math.prod(shape))).view(shape)
+
+
+@cache
+def make_transform(augmentation: Augmentation, size: int) -> TrainTransform:
+    """Return the transform of a size; a process makes it once."""
+    return TrainTransform(augmentation, size)
+
+
+def make_chances(seed: int, request: Request) -> Iterator[random.Random]:
+    """Give the random numbers of each image: a pure function of (seed, epoch, row, repeat).
+
+    The same object, seeded anew: use one before asking for the next. Python's generator takes a text and
+    is seeded in a third of the time of NumPy's.
+    """
+    chance = random.Random()  # noqa: S311 - it draws pictures, not keys
+    for row, repeat in zip(request.rows.tolist(), request.repeats.tolist(), strict=True):
+        chance.seed(f"{seed} {request.epoch} {row} {repeat}")
+        yield chance
 
 
 @dataclass(frozen=True)
@@ -106,53 +252,160 @@ class TrainLoader:
     """Endless training data: give it a position, get the rest of that epoch."""
 
     order: TrainOrder
-    loader: DataLoader[tuple[torch.Tensor, int, int]]
+    loader: DataLoader[Batch | RawBatch | DatasetError]
+    augmentation: Augmentation
+    seed: int
+    device: torch.device | None
+    """Where images are decoded and augmented; None: in the loading processes."""
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in an epoch."""
+        """Steps in an epoch."""
         return len(self.order)
 
     def batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
-        """Give the batches of an epoch, from a step of it on."""
+        """Give the micro-batches of an epoch, from a step of it on: `accumulate` of them a step.
+
+        Raises:
+            DatasetError: an image is not what was written.
+        """
         self.order.move_to(epoch, first_step)
-        return (Batch(*batch) for batch in self.loader)
+        return (
+            self._finish(batch) if isinstance(batch, RawBatch) else batch
+            for batch in _checked(iter(self.loader))
+        )
+
+    def _finish(self, raw: RawBatch) -> Batch:
+        assert self.device is not None  # noqa: S101 - else no raw batches are made
+        jpegs = raw.jpegs.tensor_split(raw.ends[:-1])
+        chances = make_chances(self.seed, raw.request)
+        images = augment_on_device(jpegs, chances, self.augmentation, raw.request.size, self.device)
+        return Batch(images, raw.labels, raw.rows, raw.present)
 
 
 def make_train_loader(
-    dataset: Dataset, transform: Transform, *, batch_size: int, seed: int, workers: int, pin: bool
+    dataset: Dataset,
+    augmentation: Augmentation,
+    *,
+    size: int,
+    first_size: int | None = None,
+    epochs: int = 1,
+    batch_size: int,
+    accumulate: int = 1,
+    repeats: int = 1,
+    balance: float = 0.0,
+    seed: int,
+    workers: int,
+    pin: bool,
+    rank: int = 0,
+    world: int = 1,
+    device: torch.device | None = None,
 ) -> TrainLoader:
-    """Return a loader over the train split."""
-    rows = ImageRows(dataset, "train", transform, seed)
-    order = TrainOrder(len(rows), batch_size, seed)
-    return TrainLoader(order, _make_loader(rows, order, workers=workers, pin=pin))
+    """Return a loader over the train split.
+
+    Args:
+        dataset: The dataset.
+        augmentation: What happens to each picture.
+        size: Pixels of a side in the last epoch.
+        first_size: Pixels of a side in epoch 0; by default `size`.
+        epochs: How many epochs the size grows over.
+        batch_size: Images of a step, over all processes and parts of the step.
+        accumulate: Parts of a step; each is a batch of its own.
+        repeats: Times that an image stands in a step, augmented anew.
+        balance: How evenly classes are drawn, from 0 to 1; by the first label of an image.
+        seed: Decides order and augmentation.
+        workers: Loading processes; 0 loads in this one.
+        pin: Whether batches come in page-locked memory.
+        rank: Which of the processes that train this one is.
+        world: How many of them there are.
+        device: Where to decode and augment, if not in the loading processes.
+
+    Raises:
+        UsageError: the batch size does not fit the images, processes, parts or repeats; there is no
+            such policy, or none on a device.
+        DatasetError: there is no train split.
+    """
+    make_policy(augmentation.policy, size)  # refuses what is no policy, before a process is started
+    rows = SplitRows(dataset, "train")
+    order = TrainOrder(
+        rows.index["label"],
+        Sharing(batch_size, accumulate, repeats, rank, world),
+        Sizes(size if first_size is None else first_size, size, epochs),
+        balance=balance,
+        seed=seed,
+    )
+    if device:
+        check_device_augmentation(augmentation)
+    batches = RawBatches(rows) if device else TrainBatches(rows, augmentation, seed)
+    loader = _make_loader(batches, order, workers=workers, pin=pin, persistent=True)
+    return TrainLoader(order, loader, augmentation, seed, device)
 
 
 def make_eval_loader(
-    dataset: Dataset, split: str, transform: Transform, *, batch_size: int, workers: int, pin: bool
+    dataset: Dataset,
+    split: str,
+    transform: Transform,
+    *,
+    batch_size: int,
+    workers: int,
+    pin: bool,
+    rank: int = 0,
+    world: int = 1,
 ) -> Iterator[Batch]:
-    """Give every image of a split once, in the order of the index."""
-    rows = ImageRows(dataset, split, transform, seed=0)
-    starts = range(0, len(rows), batch_size)
-    order = [
-        [Item(EVALUATION, row) for row in range(start, min(start + batch_size, len(rows)))]
-        for start in starts
-    ]
-    return (Batch(*batch) for batch in _make_loader(rows, order, workers=workers, pin=pin))
+    """Give every image of a split once, in the order of the index.
+
+    Whole batches are dealt out to the processes that measure, in turn, so that each batch is composed as
+    with one process: some models and counters are exact only then.
+
+    Raises:
+        DatasetError: there is no such split, or an image is not what was written.
+    """
+    rows = SplitRows(dataset, split)
+    number = len(rows.index)
+    starts = range(rank * batch_size, number, world * batch_size)
+    order = [range(start, min(start + batch_size, number)) for start in starts]
+    batches = EvalBatches(rows, transform)
+    return _checked(_make_loader(batches, order, workers=workers, pin=pin, persistent=False))
+
+
+def _checked(batches: Iterable[Value | DatasetError]) -> Iterator[Value]:
+    for batch in batches:
+        if isinstance(batch, DatasetError):
+            raise batch
+        yield batch
 
 
 def _make_loader(
-    rows: ImageRows, order: TrainOrder | list[list[Item]], *, workers: int, pin: bool
-) -> DataLoader[tuple[torch.Tensor, int, int]]:
+    batches: TorchDataset[Value],
+    order: Iterable[object],
+    *,
+    workers: int,
+    pin: bool,
+    persistent: bool,
+) -> DataLoader[Value]:
     return DataLoader(
-        rows,
-        batch_sampler=order,
+        batches,
+        # Each request is for a whole batch: there is nothing to collate.
+        batch_size=None,
+        sampler=order,
+        collate_fn=_keep,
         num_workers=workers,
-        persistent_workers=workers > 0 and isinstance(order, TrainOrder),
+        worker_init_fn=_leave_signals_to_the_parent,
+        persistent_workers=workers > 0 and persistent,
         pin_memory=pin,
         # Without its own generator a loader draws from torch's global one whenever it is iterated.
         generator=torch.Generator(),
     )
+
+
+def _leave_signals_to_the_parent(_: int) -> None:
+    """A signal to the whole group asks the run to save and end; its workers end after that."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _keep(batch: Value) -> Value:
+    return batch
 
 
 def derive_seed(*numbers: int) -> int:
