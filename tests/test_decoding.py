@@ -85,6 +85,8 @@ def test_probabilities_equal_those_of_a_loop_over_the_tree(
                     for step in path_to(tree, label):
                         siblings = children_of(tree, tree.parents[step])
                         expected *= logits[image, siblings].softmax(0)[siblings.index(step)].item()
+                case Scheme.MULTI_LABEL:
+                    expected = min(logits[image, step].sigmoid().item() for step in path_to(tree, label))
             assert found[image, label].item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -101,7 +103,7 @@ def test_a_path_is_a_walk_to_the_most_probable_child(scheme: Scheme, tree: Tree,
         assert path == walk
 
 
-@SCHEMES
+@pytest.mark.parametrize("scheme", [Scheme.SINGLE_LABEL, Scheme.SEMANTIC])
 @given(tree=forests(), seed=SEEDS, threshold=st.floats(0.5, 1, exclude_min=True))
 def test_above_one_half_a_path_holds_every_class_that_reaches_the_threshold(
     scheme: Scheme, tree: Tree, seed: int, threshold: float
@@ -138,7 +140,9 @@ def test_the_official_rule_asks_each_depth_by_itself(
         expected = []
         for depth in range(max(depths) + 1):
             classes = [label for label, at in enumerate(depths) if at == depth]
-            shares = logits[image, classes].softmax(0).tolist()
+            is_binary = scheme == Scheme.MULTI_LABEL
+            of_depth = logits[image, classes]
+            shares = (of_depth.sigmoid() if is_binary else of_depth.softmax(0)).tolist()
             if max(shares) > threshold:
                 expected.append(classes[shares.index(max(shares))])
         assert labels == expected
@@ -191,3 +195,21 @@ def test_a_path_without_a_label_ends_nowhere() -> None:
     decoded = decode(NINE, Scheme.SEMANTIC, torch.zeros(1, 9), 0.6)
     assert kept_in(decoded) == [[]]
     assert decoded.ends.tolist() == [NONE]
+
+
+def test_several_children_may_be_surely_there_by_the_multi_label_scheme() -> None:
+    logits = torch.full((1, 9), -10.0)
+    logits[0, [0, 1, 2]] = torch.tensor([3.0, 2.0, 2.5])  # a, and its children b and c
+    decoder = Decoder(LEVELS, Scheme.MULTI_LABEL, CPU)
+    probability = decoder.log_probabilities(logits).exp()[0]
+    assert probability[[1, 2]].sum() > 1 > probability[0]
+    assert kept_in(decoder.decode(logits, 0.5)) == [[0, 2]]
+
+
+def test_a_sigmoid_above_its_parents_is_cut_at_it() -> None:
+    logits = torch.tensor([[-3.0, 5.0, 0.0, 9.0, -9.0, 0.0, 0.0, 0.0, 0.0]])  # b and d are beneath a
+    decoder = Decoder(LEVELS, Scheme.MULTI_LABEL, CPU)
+    probability = decoder.log_probabilities(logits).exp()[0]
+    least = torch.tensor(-3.0).sigmoid().item()
+    assert probability[[0, 1, 3]].tolist() == pytest.approx([least] * 3)
+    assert probability[4].item() == pytest.approx(torch.tensor(-9.0).sigmoid().item())

@@ -19,12 +19,13 @@ from torch.autograd import gradcheck
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from hypernym.hierarchy.levels import NONE, Levels, make_levels
-from hypernym.hierarchy.scheme import Scheme
+from hypernym.hierarchy.scheme import Distillation, Scheme
 from hypernym.hierarchy.tree import ROOT, Tree, build_from_wordnet
 from hypernym.losses import distillation, semantic
-from hypernym.losses.distillation import SemanticDistillationLoss, Trust
+from hypernym.losses.distillation import SemanticDistillationLoss, SigmoidDistillationLoss, Trust
+from hypernym.losses.logits import LogitDistillationLoss
 from hypernym.losses.multilabel import MultiLabelLoss
-from hypernym.losses.schemes import make_loss
+from hypernym.losses.schemes import make_distillation, make_loss
 from hypernym.losses.semantic import SemanticSoftmaxLoss
 from hypernym.losses.single import SingleLabelLoss
 
@@ -327,6 +328,200 @@ def test_distillation_does_not_depend_on_the_batch_size() -> None:
     torch.testing.assert_close(loss(student, teacher, labels), loss(*twice))
 
 
+def test_a_depth_that_half_of_a_target_reaches_is_trusted_by_halves() -> None:
+    student, _ = make_batch(LEVELS, 4, seed=21)
+    teacher, _ = make_batch(LEVELS, 4, seed=22)
+    deep, shallow = torch.tensor([3, 3, 1, 0]), torch.tensor([1, 4, 0, 4])
+    mixed = 0.5 * one_hot(deep, 5).double() + 0.5 * one_hot(shallow, 5).double()
+    for loss in (SemanticDistillationLoss(LEVELS), SigmoidDistillationLoss(LEVELS)):
+        expected = 0.5 * loss(student, teacher, deep) + 0.5 * loss(student, teacher, shallow)
+        torch.testing.assert_close(loss(student, teacher, mixed), expected)
+
+
+def test_several_whole_labels_trust_a_depth_no_more_than_one() -> None:
+    student, _ = make_batch(LEVELS, 4, seed=23)
+    teacher, _ = make_batch(LEVELS, 4, seed=24)
+    labels = torch.tensor([3, 3, 3, 3])
+    both = one_hot(labels, 5).double() + one_hot(labels - 1, 5).double()
+    loss = SemanticDistillationLoss(LEVELS)
+    torch.testing.assert_close(loss(student, teacher, both), loss(student, teacher, labels))
+
+
+@given(forests(), SEEDS, st.sampled_from(Trust), st.booleans())
+def test_distillation_between_sigmoids_equals_the_slow_loop(
+    tree: Tree, seed: int, trust: Trust, has_labels: bool
+) -> None:
+    levels = make_levels(tree)
+    student, drawn = make_batch(levels, 5, seed)
+    teacher, _ = make_batch(levels, 5, seed + 1)
+    labels = drawn if has_labels else None
+    expected = 0.0
+    for image in range(5):
+        for depth, classes in enumerate(levels.classes_at):
+            s, t = student[image, classes].sigmoid(), teacher[image, classes].sigmoid()
+            top = sum(sorted(t.tolist(), reverse=True)[: math.ceil(len(classes) / 20)])
+            has_target = has_labels and levels.ancestors_CL[drawn[image], depth] != NONE
+            p = 1.0 if has_target and trust == Trust.PAPER else min(top, 1.0)
+            expected += p * (t - s).square().sum().item() / 5
+    found = SigmoidDistillationLoss(levels, trust)(student, teacher, labels)
+    assert found.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+# --- logit distillation -------------------------------------------------------------------------
+
+
+def slow_divergence(
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    known: torch.Tensor,
+    levels: Levels,
+    scheme: Scheme,
+    temperature: float,
+) -> float:
+    """Image by image and softmax by softmax, from probabilities."""
+    groups = [np.arange(levels.num_classes)] if scheme == Scheme.SINGLE_LABEL else levels.classes_at
+    total = 0.0
+    for image in range(len(student)):
+        for group in groups:
+            classes = [c for c in group.tolist() if known[image, c]]
+            s, t = student[image, classes] / temperature, teacher[image, classes] / temperature
+            if scheme == Scheme.MULTI_LABEL:
+                ps, pt = torch.cat([s, -s]).sigmoid(), torch.cat([t, -t]).sigmoid()
+            else:
+                ps, pt = s.softmax(0), t.softmax(0)
+            for p, q in zip(pt.tolist(), ps.tolist(), strict=True):
+                total += p * math.log(p / q)
+    return temperature**2 * total / len(student)
+
+
+ALL_SCHEMES = pytest.mark.parametrize("scheme", list(Scheme))
+
+
+@ALL_SCHEMES
+@given(tree=forests(), seed=SEEDS, temperature=st.floats(0.5, 8), masks=st.booleans())
+def test_logit_distillation_equals_the_slow_loop(
+    scheme: Scheme, tree: Tree, seed: int, temperature: float, masks: bool
+) -> None:
+    levels = make_levels(tree)
+    student, _ = make_batch(levels, 4, seed)
+    teacher, _ = make_batch(levels, 4, seed + 1)
+    known = torch.ones(4, levels.num_classes, dtype=torch.bool)
+    if masks:
+        known = torch.rand(known.shape, generator=torch.Generator().manual_seed(seed)) < 0.7
+    expected = slow_divergence(student, teacher, known, levels, scheme, temperature)
+    loss = LogitDistillationLoss(levels, scheme, temperature)
+    found = loss(student, teacher, None, known if masks else None).item()
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def all_distances() -> dict[str, nn.Module]:
+    distances: dict[str, nn.Module] = {
+        f"{kind} {scheme}": make_distillation(kind, scheme, LEVELS, trust=Trust.PAPER, temperature=2.0)
+        for kind in Distillation
+        for scheme in Scheme
+    }
+    return distances
+
+
+DISTANCES = pytest.mark.parametrize("name", list(all_distances()))
+
+
+def test_the_distance_is_chosen_by_kind_and_scheme() -> None:
+    found = {name: type(distance) for name, distance in all_distances().items()}
+    assert found == {
+        "semantic single-label": SemanticDistillationLoss,
+        "semantic multi-label": SigmoidDistillationLoss,
+        "semantic semantic": SemanticDistillationLoss,
+        "logits single-label": LogitDistillationLoss,
+        "logits multi-label": LogitDistillationLoss,
+        "logits semantic": LogitDistillationLoss,
+    }
+
+
+def test_a_chosen_distance_is_given_trust_and_temperature() -> None:
+    official = make_distillation(
+        Distillation.SEMANTIC, Scheme.SEMANTIC, LEVELS, trust=Trust.OFFICIAL, temperature=2.0
+    )
+    hot = make_distillation(
+        Distillation.LOGITS, Scheme.SEMANTIC, LEVELS, trust=Trust.PAPER, temperature=7.0
+    )
+    assert official.trust == Trust.OFFICIAL
+    assert hot.temperature == 7.0
+
+
+@DISTANCES
+def test_a_student_like_its_teacher_is_at_no_distance_and_any_other_at_some(name: str) -> None:
+    student, labels = make_batch(LEVELS, 6, seed=25)
+    teacher, _ = make_batch(LEVELS, 6, seed=26)
+    distance = all_distances()[name]
+    value, gradient = value_and_gradient(distance, student, student.clone(), labels)
+    assert value == pytest.approx(0.0, abs=1e-12)
+    assert gradient.abs().max() < 1e-12
+    assert distance(student, teacher, labels) > 0.01
+
+
+@DISTANCES
+def test_the_gradient_of_a_distance_is_the_derivative(name: str) -> None:
+    student, labels = make_batch(LEVELS, 3, seed=27)
+    teacher, _ = make_batch(LEVELS, 3, seed=28)
+    known = torch.ones(3, 5, dtype=torch.bool)
+    known[1, 2] = known[2, 4] = False
+    distance = all_distances()[name]
+    assert gradcheck(lambda x: distance(x, teacher, labels, known), student.requires_grad_())
+
+
+@DISTANCES
+def test_no_gradient_goes_to_the_teacher(name: str) -> None:
+    student, labels = make_batch(LEVELS, 3, seed=29)
+    teacher, _ = make_batch(LEVELS, 3, seed=30)
+    torch.autograd.backward(
+        all_distances()[name](student.requires_grad_(), teacher.requires_grad_(), labels)
+    )
+    assert teacher.grad is None
+
+
+@DISTANCES
+def test_what_a_teacher_does_not_know_takes_no_part(name: str) -> None:
+    student, labels = make_batch(LEVELS, 6, seed=31)
+    teacher, _ = make_batch(LEVELS, 6, seed=32)
+    known = torch.ones(6, 5, dtype=torch.bool)
+    known[:, 1] = False
+    known[0] = False  # all of it: no softmax is left
+    distance = all_distances()[name]
+    value, gradient = value_and_gradient(distance, student, teacher, labels, known)
+    assert gradient[:, 1].eq(0).all()
+    assert gradient[0].eq(0).all()
+    wild_student, wild_teacher = student.clone(), teacher.clone()
+    wild_student[:, 1] = 1e4
+    wild_teacher[:, 1] = -1e4
+    assert distance(wild_student, wild_teacher, labels, known).item() == pytest.approx(value)
+
+
+@DISTANCES
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_distances_of_half_precision_are_summed_in_float32(name: str, dtype: torch.dtype) -> None:
+    student, labels = make_batch(LEVELS, 8, seed=33)
+    teacher, _ = make_batch(LEVELS, 8, seed=34)
+    distance = all_distances()[name]
+    half, half_teacher = student.to(dtype), teacher.to(dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        value, gradient = value_and_gradient(distance, half, half_teacher, labels)
+    expected, _ = value_and_gradient(distance, half.float(), half_teacher.float(), labels)
+    assert value == pytest.approx(expected, rel=1e-6)
+    assert gradient.dtype == dtype
+
+
+@DISTANCES
+@pytest.mark.parametrize("largest", [1e4, 3.3e38])
+def test_distances_between_extreme_logits_are_finite(name: str, largest: float) -> None:
+    student, labels = make_batch(LEVELS, 8, seed=35)
+    teacher, _ = make_batch(LEVELS, 8, seed=36)
+    wild = [(largest * each / each.abs().max()).float() for each in (student, teacher)]
+    value, gradient = value_and_gradient(all_distances()[name], *wild, labels)
+    assert math.isfinite(value)
+    assert gradient.isfinite().all()
+
+
 # --- multi-label --------------------------------------------------------------------------------
 
 
@@ -355,6 +550,21 @@ def test_asymmetric_loss_equals_the_published_code(focus_gradient: bool) -> None
     expected, expected_gradient = value_and_gradient(theirs, logits, present)
     assert value == pytest.approx(expected, rel=1e-6)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-8)
+
+
+def test_the_loss_of_a_scheme_is_given_its_own_options() -> None:
+    logits, labels = make_batch(LEVELS, 6, seed=37)
+    chosen = make_loss(
+        Scheme.MULTI_LABEL,
+        LEVELS,
+        label_smoothing=0.3,  # has no meaning without a softmax
+        weights_L=LEVELS.weights_L().tolist(),
+        gamma_neg=4.0,
+        gamma_pos=1.0,
+        clip=0.05,
+    )
+    expected = MultiLabelLoss(LEVELS, gamma_neg=4.0, gamma_pos=1.0, clip=0.05)(logits, labels)
+    torch.testing.assert_close(chosen(logits, labels), expected)
 
 
 # --- what all losses accept ---------------------------------------------------------------------
@@ -387,6 +597,20 @@ def test_mixed_targets_give_the_mixture_of_the_losses(name: str) -> None:
     loss = all_losses()[name]
     expected = 0.3 * loss(logits, labels) + 0.7 * loss(logits, other)
     torch.testing.assert_close(loss(logits, mixed), expected)
+
+
+def test_several_whole_labels_share_a_softmax_and_are_all_present() -> None:
+    logits, _ = make_batch(LEVELS, 3, seed=38)
+    both = torch.zeros(3, 5, dtype=torch.float64)
+    both[:, [2, 3]] = 1.0  # dog and kitten, which have animal in common
+    for name, loss in all_losses().items():
+        dog, kitten = (loss(logits, torch.full((3,), label)) for label in (2, 3))
+        if name in {"single-label", "semantic"}:
+            torch.testing.assert_close(loss(logits, both), (dog + kitten) / 2)
+        else:
+            present = torch.tensor([[1.0, 1.0, 1.0, 1.0, 0.0]] * 3)
+            assert isinstance(loss, MultiLabelLoss)
+            torch.testing.assert_close(loss(logits, both), loss.of_present(logits, present))
 
 
 @LOSSES

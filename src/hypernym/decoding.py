@@ -1,19 +1,22 @@
 """From logits to labels of the tree for each image, by one of three rules.
 
 Every class gets the probability that the picture shows something of its kind, such that a class is
-never more probable than its parent, and the children of a class together not more than it. On these
-probabilities work two rules whose labels lie on one path:
+never more probable than its parent. By the schemes with a softmax, single-label and semantic, the
+children of a class are together not more probable than it; by the multi-label scheme they may be, for
+several of them may be in one picture. On these probabilities work two rules whose labels lie on one
+path:
 
 - `path` goes from the root down, at each step to the most probable child, and stops before the first
   class whose probability is below the threshold (Redmon & Farhadi 2017, "YOLO9000", section 4). A
-  higher threshold cuts the same path shorter. Above 0.5 no rule could find more: two classes that are
-  both more probable than that lie on one path, which is this one. (To cut the path to the most
-  probable leaf would lose a sure class whose many leaves share its probability.)
+  higher threshold cuts the same path shorter. With a softmax, above 0.5 no rule could find more: two
+  classes that are both more probable than that lie on one path, which is this one. (To cut the path to
+  the most probable leaf would lose a sure class whose many leaves share its probability.) By the
+  multi-label scheme other classes may be as sure, and are not named.
 - `leaf` takes the most probable leaf with its ancestors, as a classifier without a tree would.
 
 The third rule is that of the official code of semantic softmax: at each depth by itself the most
-probable class of that depth's softmax, where its probability is over the threshold (there 0.5).
-These labels need not lie on one path.
+probable class of that depth's softmax, where its probability is over the threshold (there 0.5); by
+the multi-label scheme sigmoids are compared. These labels need not lie on one path.
 
 Shapes: B images, C classes, L depths, N classes of one depth, G groups of siblings. Inside, the
 classes stand in rows and in another order, by depth and then by parent, so that depths and siblings
@@ -27,6 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from torch.nn.functional import logsigmoid
 
 from hypernym.hierarchy.levels import NONE
 from hypernym.hierarchy.rule import Rule
@@ -106,6 +110,9 @@ class Decoder:
             case Scheme.SINGLE_LABEL:
                 probability_BC = logits_BC.float().clamp(max=FINITE.max).softmax(dim=1)
                 log_probability_CB = self._sum_upwards(self._to_rows(probability_BC)).log_()
+            case Scheme.MULTI_LABEL:
+                log_sigmoid_CB = logsigmoid(self._to_rows(logits_BC.float()))
+                log_probability_CB = self._take_least_downwards(log_sigmoid_CB)
             case Scheme.SEMANTIC:
                 logits_CB = self._to_rows(logits_BC.float()).clamp_(max=FINITE.max)
                 log_conditional_CB = self._log_softmax_of_siblings(logits_CB)
@@ -147,7 +154,9 @@ class Decoder:
         labels, probabilities = [], []
         for classes in self._classes_at:
             logits_BN = logits_BC.index_select(1, classes).float().clamp(FINITE.min, FINITE.max)
-            probability_B, best_B = logits_BN.softmax(dim=1).max(dim=1)
+            is_binary = self._scheme == Scheme.MULTI_LABEL
+            probability_BN = logits_BN.sigmoid() if is_binary else logits_BN.softmax(dim=1)
+            probability_B, best_B = probability_BN.max(dim=1)
             labels.append(classes[best_B])
             probabilities.append(probability_B)
         probabilities_BL = torch.stack(probabilities, dim=1)
@@ -183,6 +192,13 @@ class Decoder:
         for rows in self._rows_at[1:]:
             log_conditional_CB[rows] += log_conditional_CB.index_select(0, self._parent_places_C[rows])
         return log_conditional_CB
+
+    def _take_least_downwards(self, log_probability_CB: torch.Tensor) -> torch.Tensor:
+        """Cut the probability of a class at that of each class above it."""
+        for rows in self._rows_at[1:]:
+            above_NB = log_probability_CB.index_select(0, self._parent_places_C[rows])
+            log_probability_CB[rows] = torch.minimum(log_probability_CB[rows], above_NB)
+        return log_probability_CB
 
 
 def _reduce(values_NB: torch.Tensor, how: str, sizes_G: torch.Tensor) -> torch.Tensor:

@@ -88,6 +88,16 @@ class Depths(nn.Module):
         return shares_BC
 
 
+def share_out(targets: torch.Tensor) -> torch.Tensor:
+    """Return targets (B,) as they are, and shares (B, C) that add up to at most 1 an image.
+
+    A softmax has one unit to give: several whole labels of an image get equal parts of it.
+    """
+    if targets.ndim == 1:
+        return targets
+    return targets / targets.sum(dim=1, keepdim=True).clamp(min=1)
+
+
 def count_rows_at_a_time(num_images: int) -> int:
     """Return how many images of a batch the CPU takes at a time."""
     return max(1, min(ROWS_IN_CACHE, num_images // CHUNKS_OF_A_BATCH))

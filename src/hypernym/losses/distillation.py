@@ -7,6 +7,12 @@ T_l and S_l are the softmax probabilities of teacher and student within depth l.
 teacher is trusted there: 1 where the label itself has a target, else the sum of the teacher's top 5 %
 class probabilities. The official function uses that sum at every depth, and sums over the batch; here
 the mean over images is taken, so that the factor of this loss does not depend on the batch size.
+
+Where a target is shared among several labels (mixup, several labels), P_l is their mean by shares:
+with s_l the share of the target that reaches depth l, at most 1, P_l = s_l + (1 - s_l) * top 5 %.
+
+A multi-label student has no softmax: T_l and S_l are then sigmoids, and the sum of the top 5 % is at
+most 1, for sigmoids of one depth may add up to more.
 """
 
 from __future__ import annotations
@@ -24,6 +30,8 @@ from hypernym.hierarchy.levels import NONE
 from hypernym.losses.depths import Depths, count_rows_at_a_time, give_away_gradient, keeps_digits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from hypernym.hierarchy.levels import Levels
@@ -54,46 +62,96 @@ class SemanticDistillationLoss(nn.Module):
         self,
         student_BC: torch.Tensor,
         teacher_BC: torch.Tensor,
-        labels_B: torch.Tensor | None = None,
+        targets: torch.Tensor | None = None,
         known_BC: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the loss of student logits (B, C) against teacher logits (B, C).
 
-        Without labels every depth is trusted as the teacher's top 5 % say.
+        Without targets every depth is trusted as the teacher's top 5 % say.
         """
         depths, trust = self.depths, self.trust
         with torch.autocast(student_BC.device.type, enabled=False):
             on_cpu = student_BC.device.type == "cpu" and not torch.compiler.is_compiling()
-            if on_cpu and known_BC is None:
+            plain = known_BC is None and (targets is None or targets.ndim == 1)
+            if on_cpu and plain:
                 swept: tuple[torch.Tensor, bool] = _InOneSweep.apply(
-                    student_BC, teacher_BC, labels_B, depths, trust
+                    student_BC, teacher_BC, targets, depths, trust
                 )
                 loss, is_exact = swept
                 if is_exact:
                     return loss
-            return _by_depth(student_BC, teacher_BC, labels_B, known_BC, depths, trust)
+            return _by_depth(student_BC, teacher_BC, targets, known_BC, depths, trust)
+
+
+class SigmoidDistillationLoss(nn.Module):
+    """L_KD of a multi-label student: between the sigmoids of teacher and student."""
+
+    def __init__(self, levels: Levels, trust: Trust = Trust.PAPER) -> None:
+        super().__init__()
+        self.depths = Depths(levels)
+        self.trust = trust
+
+    def forward(
+        self,
+        student_BC: torch.Tensor,
+        teacher_BC: torch.Tensor,
+        targets: torch.Tensor | None = None,
+        known_BC: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the loss, as `SemanticDistillationLoss` does."""
+        with torch.autocast(student_BC.device.type, enabled=False):
+            return _by_depth(
+                student_BC, teacher_BC, targets, known_BC, self.depths, self.trust, _sigmoid
+            )
+
+
+def _softmax(logits_BN: torch.Tensor, out_BN: torch.Tensor | None) -> torch.Tensor:
+    """Return probabilities in which a class that is out has none."""
+    lowest = torch.finfo(logits_BN.dtype).min
+    if out_BN is not None:
+        logits_BN = logits_BN.masked_fill(out_BN, lowest)
+    probabilities_BN = logits_BN.clamp(min=lowest).softmax(dim=1)
+    return probabilities_BN if out_BN is None else probabilities_BN.masked_fill(out_BN, 0.0)
+
+
+def _sigmoid(logits_BN: torch.Tensor, out_BN: torch.Tensor | None) -> torch.Tensor:
+    """Return sigmoids; a class that is out has 0."""
+    probabilities_BN = logits_BN.sigmoid()
+    return probabilities_BN if out_BN is None else probabilities_BN.masked_fill(out_BN, 0.0)
 
 
 def _by_depth(
     student_BC: torch.Tensor,
     teacher_BC: torch.Tensor,
-    labels_B: torch.Tensor | None,
+    targets: torch.Tensor | None,
     known_BC: torch.Tensor | None,
     depths: Depths,
     trust: Trust,
+    probabilities_of: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor] = _softmax,
 ) -> torch.Tensor:
     wide = torch.promote_types(student_BC.dtype, torch.float32)
     total = student_BC.new_zeros((), dtype=wide)
+    shares_BL = None
+    if targets is not None and trust == Trust.PAPER:
+        shares_BL = _shares_at(targets, depths).to(wide)
     for depth in range(depths.num_depths):
         classes = depths.classes_at(depth)
         out_BN = None if known_BC is None else ~known_BC.index_select(1, classes)
-        student_BN = _softmax(student_BC.index_select(1, classes).to(wide), out_BN)
-        teacher_BN = _softmax(teacher_BC.detach().index_select(1, classes).to(wide), out_BN)
-        trust_B = teacher_BN.topk(_num_trusted(len(classes)), dim=1, sorted=False).values.sum(dim=1)
-        if labels_B is not None and trust == Trust.PAPER:
-            trust_B = torch.where(depths.ancestors_CL[labels_B, depth] != NONE, 1.0, trust_B)
+        student_BN = probabilities_of(student_BC.index_select(1, classes).to(wide), out_BN)
+        teacher_BN = probabilities_of(teacher_BC.detach().index_select(1, classes).to(wide), out_BN)
+        top_BN = teacher_BN.topk(_num_trusted(len(classes)), dim=1, sorted=False).values
+        trust_B = top_BN.sum(dim=1).clamp(max=1.0)
+        if shares_BL is not None:
+            trust_B = torch.lerp(trust_B, torch.ones_like(trust_B), shares_BL[:, depth])
         total = total + (trust_B * (teacher_BN - student_BN).square().sum(dim=1)).mean()
     return total
+
+
+def _shares_at(targets: torch.Tensor, depths: Depths) -> torch.Tensor:
+    """Return the share of a target (B,) or (B, C) that reaches each depth, (B, L), at most 1."""
+    if targets.ndim == 1:
+        return depths.ancestors_CL[targets] != NONE
+    return depths.sum_within(depths.with_ancestors(targets)).clamp(max=1.0)
 
 
 class _InOneSweep(torch.autograd.Function):
@@ -182,12 +240,3 @@ def _trust_in_one_sweep(
 
 def _num_trusted(num_classes: int) -> int:
     return -(-num_classes // CLASSES_PER_TRUSTED)
-
-
-def _softmax(logits_BN: torch.Tensor, out_BN: torch.Tensor | None) -> torch.Tensor:
-    """Return probabilities in which a class that is out has none."""
-    lowest = torch.finfo(logits_BN.dtype).min
-    if out_BN is not None:
-        logits_BN = logits_BN.masked_fill(out_BN, lowest)
-    probabilities_BN = logits_BN.clamp(min=lowest).softmax(dim=1)
-    return probabilities_BN if out_BN is None else probabilities_BN.masked_fill(out_BN, 0.0)

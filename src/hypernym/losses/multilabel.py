@@ -51,8 +51,12 @@ class MultiLabelLoss(nn.Module):
         targets: torch.Tensor,
         known_BC: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return the loss of targets (B,) or (B, C), to which their ancestors are added."""
-        return self.of_present(logits_BC, self.depths.with_ancestors(targets), known_BC)
+        """Return the loss of targets (B,) or (B, C), to which their ancestors are added.
+
+        A common ancestor of several whole labels is present once.
+        """
+        present_BC = self.depths.with_ancestors(targets).clamp(max=1.0)
+        return self.of_present(logits_BC, present_BC, known_BC)
 
     def of_present(
         self,

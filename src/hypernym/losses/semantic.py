@@ -21,7 +21,13 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from hypernym.hierarchy.levels import NONE
-from hypernym.losses.depths import Depths, count_rows_at_a_time, give_away_gradient, keeps_digits
+from hypernym.losses.depths import (
+    Depths,
+    count_rows_at_a_time,
+    give_away_gradient,
+    keeps_digits,
+    share_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +70,8 @@ class SemanticSoftmaxLoss(nn.Module):
                 loss = _sweep(logits_BC, targets, depths, weights_L, smoothing)
                 if loss is not None:
                     return loss
-            return _by_depth(logits_BC, targets, known_BC, depths, weights_L, smoothing)
+            shares = share_out(targets)
+            return _by_depth(logits_BC, shares, known_BC, depths, weights_L, smoothing)
 
 
 def _by_depth(

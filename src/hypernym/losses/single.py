@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
+from hypernym.losses.depths import share_out
+
 
 class SingleLabelLoss(nn.Module):
     """Cross-entropy over all classes, with smoothing spread over those that are known."""
@@ -23,6 +25,7 @@ class SingleLabelLoss(nn.Module):
         """Return the loss; see the package for the shapes."""
         with torch.autocast(logits_BC.device.type, enabled=False):
             logits_BC = logits_BC.to(torch.promote_types(logits_BC.dtype, torch.float32))
+            targets = share_out(targets)
             if known_BC is None:
                 targets = targets if targets.ndim == 1 else targets.to(logits_BC.dtype)
                 return cross_entropy(logits_BC, targets, label_smoothing=self.label_smoothing)
