@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from hypothesis import settings
 
 from hypernym.commands import tree
@@ -14,6 +16,7 @@ from hypernym.commands.prepare import prepare
 from hypernym.commands.pretrain import pretrain
 from hypernym.data.dataset import Dataset, open_dataset
 from hypernym.training.config import PretrainConfig
+from hypernym.training.trainer import Trainer
 from hypernym.world.archive import draw_world
 from hypernym.world.classes import SMALL
 
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 # The first call of a torch kernel takes seconds: no deadline for a single example.
 settings.register_profile("hypernym", deadline=None, max_examples=50)
 settings.load_profile("hypernym")
+
+# The models of the tests are tiny: a second thread is no help, and beside other work it has to wait.
+torch.set_num_threads(1)
 
 TINY = {"model": "test_resnet", "epochs": 3, "batch_size": 16, "workers": 0, "log_every": 1}
 """Options of a run that takes seconds, over the recipe `small`."""
@@ -93,6 +99,21 @@ def open_page(browser: Browser) -> Iterator[Callable[[Path], Page]]:
     assert [url for url in asked if not url.startswith("data:")] == opened
     assert broken == []
     context.close()
+
+
+@contextmanager
+def killed_before_step(step: int) -> Iterator[None]:
+    """Make training stop before a step (from 1), as a kill would."""
+    real = Trainer.take_step
+
+    def take_step(self: Trainer, *arguments: Any, **flags: Any) -> Any:  # noqa: ANN401
+        if self.steps_done + 1 == step:
+            raise KeyboardInterrupt
+        return real(self, *arguments, **flags)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Trainer, "take_step", take_step)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 import yaml
-from conftest import TINY
+from conftest import TINY, killed_before_step
+from PIL import Image
 from safetensors.torch import load_file
 
 from hypernym.checkpoint import find_checkpoint, load_checkpoint
@@ -21,16 +24,17 @@ from hypernym.data.dataset import open_dataset
 from hypernym.errors import DivergenceError, OutputError, RunError, UsageError
 from hypernym.hierarchy.scheme import Scheme
 from hypernym.losses.semantic import SemanticSoftmaxLoss
-from hypernym.training import loop
-from hypernym.training.config import OptimOptions, PretrainConfig
-from hypernym.training.loop import Trainer
-from hypernym.training.optimizer import make_schedule
+from hypernym.models import make_backbone
+from hypernym.training import trainer
+from hypernym.training.config import OptimOptions, PretrainConfig, ScheduleOptions
+from hypernym.training.optimizer import TIMM_SCHEDULES, lr_of, make_optimizer, make_schedule
+from hypernym.training.trainer import Trainer
+from hypernym.training.watch import StepRecord, Watch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hypernym.data.dataset import Dataset
-    from hypernym.data.loader import Batch
 
 
 def train(dataset: Dataset, run: Path, *, resume: bool = False, **options: Any) -> None:  # noqa: ANN401
@@ -75,44 +79,6 @@ def test_the_same_seed_gives_the_same_curve_on_any_number_of_workers(
     assert same_weights(tmp_path / "again/checkpoints/last", run / "checkpoints/last")
 
 
-def kill_in_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Make training stop before `step`, as a kill would."""
-    real = Trainer.take_step
-
-    def take_step(self: Trainer, batch: Batch) -> float:
-        if self.steps_done + 1 == step:
-            raise KeyboardInterrupt
-        return real(self, batch)
-
-    monkeypatch.setattr(Trainer, "take_step", take_step)
-
-
-@pytest.mark.parametrize("step", [1, 17, 33])
-def test_a_killed_and_resumed_run_equals_one_never_killed(
-    dataset: Dataset, run: Path, tmp_path: Path, step: int
-) -> None:
-    with pytest.MonkeyPatch.context() as patched:
-        kill_in_step(patched, step)
-        with pytest.raises(KeyboardInterrupt):
-            train(dataset, tmp_path / "run")
-    train(dataset, tmp_path / "run", resume=True)
-    assert losses(tmp_path / "run") == losses(run)
-    assert same_weights(tmp_path / "run/checkpoints/last", run / "checkpoints/last")
-    assert same_weights(tmp_path / "run/checkpoints/best", run / "checkpoints/best")
-
-
-def test_a_run_killed_between_its_first_two_checkpoints_starts_again(
-    dataset: Dataset, run: Path, tmp_path: Path
-) -> None:
-    with pytest.MonkeyPatch.context() as patched:
-        kill_in_step(patched, 12)
-        with pytest.raises(KeyboardInterrupt):
-            train(dataset, tmp_path / "run")
-    shutil.rmtree(tmp_path / "run/checkpoints/last")  # only `best` was saved when the kill came
-    train(dataset, tmp_path / "run", resume=True)
-    assert losses(tmp_path / "run") == losses(run)
-
-
 def test_a_run_is_not_resumed_on_another_dataset(world: Path, run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run")
     prepare(world, tmp_path / "other", min_images=3, val_per_class=1, size=32, workers=1)
@@ -121,23 +87,205 @@ def test_a_run_is_not_resumed_on_another_dataset(world: Path, run: Path, tmp_pat
         train(open_dataset(tmp_path / "other"), tmp_path / "run", resume=True)
 
 
+@pytest.mark.parametrize("name", ["onecycle", *TIMM_SCHEDULES])
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 10])
-@pytest.mark.parametrize("pct_start", [0.1, 0.5, 0.99])
-def test_a_schedule_of_any_length_can_be_followed(num_steps: int, pct_start: float) -> None:
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    schedule = make_schedule(optimizer, OptimOptions(lr=0.5, pct_start=pct_start), num_steps)
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])
+def test_a_schedule_of_any_length_can_be_followed(name: str, num_steps: int, warmup: float) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    schedule = make_schedule(optimizer, ScheduleOptions(name=name, warmup=warmup), 0.5, num_steps)
     for _ in range(num_steps):
         optimizer.step()
-        assert 0 <= schedule.get_last_lr()[0] <= 0.5
+        assert 0 <= lr_of(optimizer) <= 0.5 + 1e-9
         schedule.step()
+
+
+@pytest.mark.parametrize("name", ["onecycle", "cosine", "poly"])
+def test_a_schedule_rises_for_its_share_of_the_steps_and_then_falls(name: str) -> None:
+    rates = follow(ScheduleOptions(name=name, warmup=0.25, first=0.1), 40)
+    top = max(range(40), key=rates.__getitem__)
+    assert rates[0] == pytest.approx(0.05)
+    assert abs(top - 10) <= 1
+    assert rates[top] == pytest.approx(0.5, rel=1e-3)
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[-1] < 0.05
+
+
+def test_a_schedule_goes_on_where_it_was() -> None:
+    options = ScheduleOptions(name="cosine")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    schedule = make_schedule(optimizer, options, 0.5, 40)
+    schedule.load_state_dict({"steps_done": 17})
+    assert lr_of(optimizer) == follow(options, 40)[17]
+
+
+def follow(options: ScheduleOptions, num_steps: int) -> list[float]:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    schedule = make_schedule(optimizer, options, 0.5, num_steps)
+    rates = []
+    for _ in range(num_steps):
+        rates.append(lr_of(optimizer))
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+def test_layers_far_from_the_head_learn_more_slowly() -> None:
+    model = make_backbone("test_vit", num_classes=5, image_size=32)
+    optimizer = make_optimizer(model, OptimOptions(lr=0.5, layer_decay=0.5), torch.device("cpu"))
+    make_schedule(optimizer, ScheduleOptions(name="onecycle", first=1.0, warmup=0.5), 0.5, 10)
+    rate_of = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    rates = [
+        rate_of[id(model.get_parameter(name))] for name in ("patch_embed.proj.weight", "head.weight")
+    ]
+    assert rates[1] == pytest.approx(0.5)
+    assert rates[0] <= 0.5**3 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"optim": {"name": "adamv"}}, "--optim.name adamv: timm has no such optimizer"),
+        ({"schedule": {"name": "cosin"}}, r"no such schedule \(did you mean 'cosine'\?\)"),
+        ({"batch_size": 15, "accumulate": 2}, "15"),
+        ({"augment": {"policy": "rund-m9"}}, "rund-m9"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused(
+    dataset: Dataset, tmp_path: Path, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        train(dataset, tmp_path / "run", **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"accumulate": 2, "drop": 0.1},
+        {"augment": {"mixup": 0.8}},
+        {"augment": {"mixup": 0.8, "cutmix": 1.0}, "scheme": "single-label"},
+        {"augment": {"cutmix": 1.0}, "scheme": "multi-label"},
+        {"augment": {"view": "squash", "policy": "randaugment", "cutout": 0.5}, "pixels": "unit"},
+        {"augment": {"policy": "rand-m9-mstd0.5-inc1", "erase": 0.5, "repeats": 2}, "balance": 0.5},
+        {"augment": {"first_size": 16}, "channels_last": False},
+        {"augment": {"on_device": True}},
+        {"model": "test_vit", "drop_path": 0.2, "checkpoint_gradients": True},
+        {"optim": {"name": "lamb", "clip_norm": 0.0}, "schedule": {"name": "cosine"}},
+        {"precision": "fp16"},
+        {"loss": {"gamma_neg": 4, "clip": 0.05}, "scheme": "multi-label", "save": {"epochs": 0}},
+    ],
+)
+def test_every_option_trains_and_resumes_to_the_bit(
+    dataset: Dataset, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    options = {"epochs": 1, "ema": 0.9, **options}
+    train(dataset, tmp_path / "whole", **options)
+    curve = [loss for _, loss in losses(tmp_path / "whole")]
+    assert all(math.isfinite(loss) for loss in curve)
+    options["save"] = {"steps": 3}
+    with killed_before_step(8), pytest.raises(KeyboardInterrupt):
+        train(dataset, tmp_path / "killed", **options)
+    train(dataset, tmp_path / "killed", resume=True, **options)
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    last = "checkpoints/last"
+    assert same_weights(tmp_path / "killed" / last, tmp_path / "whole" / last)
+
+
+def test_a_step_in_parts_is_the_same_step(dataset: Dataset, tmp_path: Path) -> None:
+    for accumulate in (1, 4):
+        train(dataset, tmp_path / str(accumulate), model="test_vit", epochs=1, accumulate=accumulate)
+    whole, in_parts = (torch.tensor(losses(tmp_path / str(number))) for number in (1, 4))
+    assert torch.allclose(whole, in_parts, rtol=1e-3)
+
+
+def test_the_running_mean_is_what_is_saved_and_the_weights_go_on(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    train(dataset, tmp_path / "run", epochs=1, ema=0.9)
+    last = tmp_path / "run/checkpoints/last"
+    averaged = load_file(last / "model.safetensors")
+    weights = torch.load(last / "state.pt", weights_only=True)["trainer"]["weights"]
+    assert averaged.keys() == weights.keys()
+    assert not all(torch.equal(averaged[name], weights[name]) for name in weights)
+
+
+def test_too_little_memory_says_what_to_try(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_step(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Trainer, "take_step", take_step)
+    with pytest.raises(UsageError, match=r"16 images at a time: try --accumulate 2, .* parts of 8"):
+        train(dataset, tmp_path / "run", epochs=1)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_before_the_update(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
-    with pytest.raises(DivergenceError, match="the gradient became nan at step 0"):
+    updates = 0
+
+    def count_update(*_: object) -> None:
+        nonlocal updates
+        updates += 1
+
+    monkeypatch.setattr(Trainer, "_update", count_update)
+    monkeypatch.setattr(trainer, "clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(DivergenceError, match="the gradient norm became nan at step 1"):
         train(dataset, tmp_path / "run", epochs=1)
+    assert updates == 0
+    told = json.loads((tmp_path / "run/diverged.json").read_text())
+    assert (told["step"], len(told["images"])) == (1, 16)
+
+
+def test_a_fused_optimizer_leaves_out_an_update_that_is_not_finite() -> None:
+    """What a GPU does without telling the host; torch's fused kernel for the CPU does the same."""
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.AdamW([weight], lr=0.5, fused=True)
+    optimizer.grad_scale = None  # type: ignore[attr-defined]
+    for flag, moved in ((1.0, False), (0.0, True)):
+        weight.grad = torch.full((3,), float("nan") if flag else 1.0)
+        optimizer.found_inf = torch.tensor(flag)  # type: ignore[attr-defined]
+        optimizer.step()
+        assert (not torch.equal(weight.detach(), torch.ones(3))) == moved
+
+
+def test_numbers_are_read_late_and_in_order() -> None:
+    watch = Watch(torch.device("cpu"))
+    watch._on_gpu = True
+    watch._pending = deque(
+        (StepRecord(step, 0.1, torch.arange(2), {"loss": 0.0}), torch.tensor([float(step)]), None)
+        for step in range(1, 6)
+    )
+    assert [record.step for record in watch.take()] == [1, 2, 3]
+    assert [record.values["loss"] for record in watch.take(everything=True)] == [4.0, 5.0]
+
+
+def test_a_dry_run_shows_the_first_batch_and_trains_nothing(dataset: Dataset, tmp_path: Path) -> None:
+    options = PretrainConfig.model_validate(TINY)
+    shown = pretrain(dataset.path, tmp_path / "run", recipe="small", options=options, dry_run=True)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["dry-run.png"]
+    with Image.open(tmp_path / "run/dry-run.png") as picture:
+        assert picture.size == (8 * 34 + 2, 2 * 34 + 2)
+    assert "steps" in str(shown)
+    assert "parameters" in str(shown)
+    train(dataset, tmp_path / "run", epochs=1)
+
+
+def test_the_curves_are_drawn(run: Path) -> None:
+    drawn = (run / "curves.svg").read_text()
+    assert drawn.startswith("<?xml")
+    assert all(word in drawn for word in ("learning rate", "images a second", "semantic_top1"))
+
+
+def test_several_of_the_last_and_of_the_best_are_kept(dataset: Dataset, tmp_path: Path) -> None:
+    train(dataset, tmp_path / "run", save={"steps": 4, "keep_last": 3, "keep_best": 2})
+    names = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
+    kept = [name for name in names if name.startswith("last-")]
+    assert kept == ["last-00000028", "last-00000032"]
+    assert sum(name.startswith("best") for name in names) == 2
+    for name in names:
+        load_checkpoint(tmp_path / "run/checkpoints" / name)
 
 
 def test_reading_a_run_leaves_the_checkpoint_that_is_being_written(run: Path, tmp_path: Path) -> None:
@@ -183,12 +331,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(
         return real(self, logits, labels) * (float("nan") if calls == 2 else 1.0)
 
     monkeypatch.setattr(SemanticSoftmaxLoss, "forward", forward)
-    with pytest.raises(DivergenceError, match=r"at step 1: begin a new run with a lower --optim\.lr"):
+    with pytest.raises(DivergenceError, match=r"at step 2: begin a new run with a lower --optim\.lr"):
         train(dataset, tmp_path / "run", epochs=1)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "float32"])
-def test_both_schemes_train_in_each_precision(dataset: Dataset, tmp_path: Path, precision: str) -> None:
+def test_all_schemes_train_in_each_precision(dataset: Dataset, tmp_path: Path, precision: str) -> None:
     for scheme in Scheme:
         train(dataset, tmp_path / scheme, epochs=1, scheme=scheme, precision=precision)
         assert load_checkpoint(find_checkpoint(tmp_path / scheme)).card.scheme == scheme

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_file
 from timm.models._hub import save_config_for_hf
 
@@ -145,9 +147,22 @@ def load_state(folder: Path, classifier: Classifier, card: Card) -> dict[str, An
             f"{folder} was trained with another tree than the dataset has now: copy {folder / TREE} "
             f"back into the dataset to resume it, or begin a new run."
         )
-    load_model(classifier.backbone, folder / WEIGHTS)
-    state: dict[str, Any] = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    try:
+        load_model(classifier.backbone, folder / WEIGHTS)
+    except (SafetensorError, RuntimeError) as cause:
+        raise _damaged(folder / WEIGHTS) from cause
+    try:
+        state: dict[str, Any] = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, UnpicklingError) as cause:
+        raise _damaged(folder / STATE) from cause
     return state
+
+
+def _damaged(file: Path) -> RunError:
+    return RunError(
+        f"{file} is damaged: put another checkpoint with a {STATE} in the place of its folder (such as "
+        f"{file.parent.name}-00001200, if --save.keep-last kept some), or begin a new run."
+    )
 
 
 def find_checkpoint(path: Path) -> Path:

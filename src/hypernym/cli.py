@@ -6,6 +6,7 @@ Commands are named here and imported when called: `hypernym --help` imports neit
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from hypernym import __version__
 from hypernym.errors import HypernymError
+from hypernym.progress import is_first_process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +52,8 @@ app.command("hypernym.commands.predict:predict", help="Name images by paths of t
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 2 a mistake of the request, 130 stopped.
 
+    Of a run that a scheduler stopped it is 75.
+
     A result has an `exit_code` of its own where it can be bad news (`tree check`).
     """
     words = sys.argv[1:] if words is None else list(words)
@@ -59,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> int:
             [word for word in words if word != "--json"], exit_on_error=False, print_error=False
         )
     except HypernymError as mistake:
-        return _report(str(mistake))
+        return _report(str(mistake), mistake.exit_code)
     except ValidationError as mistake:
         return _report(_describe(mistake))
     except CycloptsError as mistake:
@@ -68,9 +72,10 @@ def main(words: Sequence[str] | None = None) -> int:
         return _report(str(mistake))
     except KeyboardInterrupt:
         can_resume = words[:1] in (["prepare"], ["pretrain"])
-        print(f"Stopped.{' Add --resume to go on.' if can_resume else ''}", file=sys.stderr)
+        if is_first_process():
+            print(f"Stopped.{' Add --resume to go on.' if can_resume else ''}", file=sys.stderr)
         return EXIT_INTERRUPTED
-    if result is not None:
+    if result is not None and is_first_process():
         _show(result, as_json=as_json)
     return getattr(result, "exit_code", 0)
 
@@ -86,9 +91,11 @@ def _show(result: Any, *, as_json: bool) -> None:  # noqa: ANN401 - the result o
         print(result)
 
 
-def _report(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return EXIT_MISTAKE
+def _report(message: str, exit_code: int = EXIT_MISTAKE) -> int:
+    """Tell a mistake; of several processes, say which one tells it."""
+    which = "" if is_first_process() else f"process {os.environ['RANK']}: "
+    print(f"error: {which}{message}", file=sys.stderr)
+    return exit_code
 
 
 def _describe(mistake: ValidationError, argument: Argument | None = None) -> str:

@@ -8,7 +8,8 @@
     ├── TreeError              a taxonomy: cycles, unknown classes, a file that cannot be read
     ├── RunError               a run folder: not one, nothing saved yet, not resumable as asked
     ├── MismatchError          two things that do not belong together: their class tables differ
-    └── DivergenceError        training met a loss that is not finite
+    ├── DivergenceError        training met a loss that is not finite
+    └── StoppedError           a signal asked to stop: all is saved; exit code 75, "try again"
 
 A message retells what was given, says what is wrong and what to do. Anything else that escapes is a
 bug and stays a traceback. Bad images are no errors: they are rows in `rejected.parquet`.
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 class HypernymError(Exception):
     """A mistake that its maker can mend: one sentence, with the fix."""
+
+    exit_code = 2
 
 
 class UsageError(HypernymError):
@@ -57,6 +60,17 @@ class MismatchError(HypernymError):
 
 class DivergenceError(HypernymError):
     """Training met a loss that is not finite."""
+
+    def __init__(self, message: str, step: int, rows: list[int]) -> None:
+        """Say what happened, at which step, and which rows of the training data this process saw."""
+        super().__init__(message)
+        self.step, self.rows = step, rows
+
+
+class StoppedError(HypernymError):
+    """A signal asked to stop; nothing is lost, and the same command with --resume goes on."""
+
+    exit_code = 75
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from hypernym.data.images import decode_image
 from hypernym.data.rejections import Reason, RejectionError
 from hypernym.data.transforms import make_eval_transform, to_tensor
 from hypernym.decoding import Decoder
+from hypernym.distributed import add_up, gather
 from hypernym.errors import UsageError
 from hypernym.hierarchy.levels import NONE, make_levels
 from hypernym.metrics.accuracy import Accuracy, AccuracyCounter
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from hypernym.checkpoint import TrainedModel
     from hypernym.data.loader import Batch
     from hypernym.decoding import Decoded
+    from hypernym.distributed import World
     from hypernym.hierarchy.levels import Levels
     from hypernym.hierarchy.rule import Rule
     from hypernym.hierarchy.scheme import Scheme
@@ -136,6 +138,22 @@ class EvaluationCounter:
         if self._precision is not None and other._precision is not None:
             self._precision.merge(other._precision)
 
+    def sum_up(self, world: World) -> None:
+        """Add what the counters of all processes have counted, in all of them."""
+        for counter in (
+            self._accuracy,
+            self._calibration,
+            self._path_mistakes,
+            self._leaf_mistakes,
+            self._coverage,
+        ):
+            add_up(world, counter.counts)
+        if self._precision is not None:
+            first, *others = gather(world, self._precision)
+            for other in others:
+                first.merge(other)
+            self._precision = first
+
     def compute(self) -> Evaluation:
         """Return what was measured on all images counted so far."""
         return Evaluation(
@@ -153,12 +171,17 @@ def measure(
     batches: Iterable[Batch],
     levels: Levels,
     device: torch.device,
+    world: World,
     total: int,
 ) -> Accuracy:
-    """Measure the accuracy of a model, in evaluation mode and float32, on `total` images."""
+    """Measure the accuracy of a model, in evaluation mode and float32, on `total` images.
+
+    Each process counts the batches that it is given; all of them return the accuracy over all images.
+    """
     counter = AccuracyCounter(levels, device)
     for logits_BC, labels_B in run_model(classifier, batches, device, total):
         counter.update(logits_BC, labels_B)
+    add_up(world, counter.counts)
     return counter.compute()
 
 
@@ -166,12 +189,14 @@ def measure_all(
     model: TrainedModel,
     batches: Iterable[Batch],
     device: torch.device,
+    world: World,
     total: int,
     *,
     keep_scores: bool,
 ) -> Evaluation:
     """Measure everything of a model, in evaluation mode and float32, on `total` images.
 
+    Each process counts the batches that it is given; all of them return the figures of all images.
     Average precision needs `keep_scores`: see `AveragePrecisionCounter` for what that costs.
     """
     levels = make_levels(model.card.tree)
@@ -179,6 +204,7 @@ def measure_all(
     classifier = model.classifier.to(device)
     for logits_BC, labels_B in run_model(classifier, batches, device, total):
         counter.update(logits_BC, labels_B)
+    counter.sum_up(world)
     return counter.compute()
 
 

@@ -37,30 +37,42 @@ class Classifier(nn.Module):
 
 
 def make_backbone(
-    name: str, *, num_classes: int, image_size: int, pretrained: bool = False
+    name: str,
+    *,
+    num_classes: int,
+    image_size: int,
+    drop: float = 0.0,
+    drop_path: float = 0.0,
 ) -> nn.Module:
-    """Make a timm model with a new head for `num_classes` classes.
+    """Make a timm model with first weights drawn at random; `training.start` gives it others.
 
     Args:
         name: A timm name, also with a tag (`resnet50.a1_in1k`), `hf-hub:` or `local-dir:` source.
         num_classes: Outputs of the head.
         image_size: Pixels of a side; models with a fixed input size are built for it.
-        pretrained: Start from timm's weights for everything but the head.
+        drop: Dropout before the head, 0 to 1.
+        drop_path: The largest share of images for which a block is skipped, 0 to 1.
 
     Raises:
-        UsageError: timm has no such model, no weights for it, or it cannot take this size.
+        UsageError: timm has no such model, or it cannot take this size or drop.
     """
     is_local = name.startswith(("hf-hub:", "local-dir:"))
     if not is_local and not timm.is_model(name):
         raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}.")
+    rates = {"drop_rate": drop, "drop_path_rate": drop_path}
+    given = {option: rate for option, rate in rates.items() if rate}
     try:
         config = None if is_local else timm.get_pretrained_cfg(name, allow_unregistered=True)
         size = {"img_size": image_size} if config and config.fixed_input_size else {}
-        backbone: nn.Module = timm.create_model(
-            name, pretrained=pretrained, num_classes=num_classes, **size
-        )
-    except (RuntimeError, ValueError, TypeError, AssertionError, OSError) as cause:
+        backbone: nn.Module = timm.create_model(name, num_classes=num_classes, **size, **given)
+    except TypeError as cause:
+        options = {"drop_rate": "--drop", "drop_path_rate": "--drop-path"}
+        refused = [options[option] for option in given if option in str(cause)]
+        if not refused:
+            raise UsageError(f"timm cannot make {name!r} for {image_size} px: {cause}") from cause
         raise UsageError(
-            f"timm cannot make {name!r} for {image_size} px, pretrained {pretrained}: {cause}"
+            f"{name!r} does not take {refused[0]}: leave it away, or give a model that does."
         ) from cause
+    except (RuntimeError, ValueError, AssertionError, OSError) as cause:
+        raise UsageError(f"timm cannot make {name!r} for {image_size} px: {cause}") from cause
     return backbone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -29,8 +30,29 @@ def show_progress(title: str, total: int | None, unit: str, *, done: int = 0) ->
     the rate.
     """
     shown = _show_bar if sys.stderr.isatty() else _show_lines
+    if not is_first_process():
+        shown = _show_nothing
     with shown(title, total, unit, done) as advance:
         yield advance
+
+
+def is_first_process() -> bool:
+    """Tell whether this process speaks to the person: of several, the first does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(line: str) -> None:
+    """Tell the person what was decided, on standard error."""
+    if is_first_process():
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is the display
+
+
+@contextmanager
+def _show_nothing(title: str, total: int | None, unit: str, done: int) -> Iterator[Advance]:  # noqa: ARG001
+    def advance(amount: int = 1, note: str = "") -> None:
+        """Other processes show the same."""
+
+    yield advance
 
 
 @contextmanager

@@ -130,7 +130,7 @@ def evaluate(
     run: Path,
     dataset: Path,
     *,
-    split: Literal["val", "train"] = "val",
+    split: Literal["val", "train", "test"] = "val",
     batch_size: Annotated[int, Field(ge=1)] = 128,
     device: str = "auto",
     workers: Annotated[int, Field(ge=0)] | None = None,
@@ -154,25 +154,34 @@ def evaluate(
     from hypernym.checkpoint import check_classes, find_checkpoint, load_checkpoint
     from hypernym.data.loader import make_eval_loader
     from hypernym.data.transforms import make_eval_transform
+    from hypernym.distributed import join_world, local_device
     from hypernym.inference import choose_device, measure_all
     from hypernym.metrics.precision import count_bytes
 
-    chosen = choose_device(device)
+    chosen = local_device(choose_device(device))
     folder = find_checkpoint(run)
     model = load_checkpoint(folder)
     check_classes(model.card, opened, folder)
-    batches = make_eval_loader(
-        opened,
-        split,
-        make_eval_transform(model.card.preprocessing),
-        batch_size=batch_size,
-        workers=count_loaders(workers),
-        pin=chosen.type == "cuda",
-    )
     score_bytes = count_bytes(num_images, len(model.card.tree.ids))
-    found = measure_all(
-        model, batches, chosen, num_images, keep_scores=score_bytes <= score_memory * GIB
-    )
+    with join_world() as world:
+        batches = make_eval_loader(
+            opened,
+            split,
+            make_eval_transform(model.card.preprocessing),
+            batch_size=batch_size,
+            workers=count_loaders(workers),
+            pin=chosen.type == "cuda",
+            rank=world.rank,
+            world=world.size,
+        )
+        found = measure_all(
+            model,
+            batches,
+            chosen,
+            world,
+            num_images,
+            keep_scores=score_bytes <= score_memory * GIB,
+        )
     report = EvaluateReport(
         folder,
         dataset,
@@ -188,5 +197,6 @@ def evaluate(
         score_bytes,
     )
     fields = {**asdict(report), "checkpoint": str(folder), "dataset": str(dataset)}
-    write_json(run / "report.json", "report", REPORT_VERSION, **fields)
+    if world.is_first:
+        write_json(run / "report.json", "report", REPORT_VERSION, **fields)
     return report

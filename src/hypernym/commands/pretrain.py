@@ -4,38 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from cyclopts import Parameter
 from pydantic import validate_call
 
 from hypernym.data.dataset import open_dataset
-from hypernym.data.images import Resize
-from hypernym.engine import count_loaders
-from hypernym.errors import RunError, UsageError
+from hypernym.errors import RunError
 from hypernym.files import check_vacant
-from hypernym.hierarchy.levels import make_levels
 from hypernym.hierarchy.tree import load_tree
 from hypernym.training.config import (
     RUNTIME_OPTIONS,
-    LossOptions,
     PretrainConfig,
     RecipeName,
     read_config,
 )
-from hypernym.training.recipes import overlay, resolve_config
+from hypernym.training.recipes import flatten, overlay, resolve_config
+from hypernym.training.rehearsal import Rehearsal, rehearse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import nn
+    import torch
 
-    from hypernym.data.dataset import Dataset
-    from hypernym.data.transforms import Preprocessing
-    from hypernym.hierarchy.levels import Levels
-    from hypernym.hierarchy.tree import Tree
-    from hypernym.training.loop import FitReport
+    from hypernym.distributed import World
+    from hypernym.training.loop import Course
+
+REHEARSED = "dry-run.png"
+"""What `--dry-run` leaves in the folder of the run to be."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +66,15 @@ def pretrain(
     dataset: Path,
     run: Path,
     *,
-    recipe: RecipeName = "standard",
+    recipe: RecipeName = "default",
     config: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
     options: Annotated[PretrainConfig, Parameter(name="*")] | None = None,
-    resume: bool = False,
-) -> PretrainReport:
+    resume: bool | Literal["auto"] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+) -> PretrainReport | Rehearsal:
     """Train a timm model on a dataset, with a loss that knows its tree.
+
+    On several GPUs: torchrun --nproc-per-node 8 -m hypernym pretrain ...
 
     Args:
         dataset: A prepared dataset with a tree.
@@ -83,20 +82,45 @@ def pretrain(
         recipe: Where the options start from.
         config: YAML files whose keys are the options' names; they are laid over the recipe in turn.
         options: The options; they are laid over recipe and files.
-        resume: Go on with a run that was stopped, with its own options; only device, workers and
-            log_every may change.
+        resume: Go on with a run that was stopped, with its own options; only device, workers, log_every,
+            save and track may change. Where nothing was begun it begins (so `--resume auto`, which means
+            the same, suits a job that may be started again).
+        dry_run: Take one step, show what would be done and what it takes, and train nothing.
     """
-    check_vacant(run, resume=resume, what="run")
-    opened = open_dataset(dataset)
-    tree = load_tree(dataset / "tree.json", classes_digest=opened.classes.digest)
-    given = options.model_dump(mode="json", exclude_unset=True) if options else {}
-    resolved = _resolve(run, recipe, config, given, resume=resume)
+    from hypernym.distributed import agree, join_world, local_device
+    from hypernym.inference import choose_device
+    from hypernym.training.pretraining import plan_pretraining
 
-    report = _train(opened, tree, run, resolved, resume=resume)
+    given = options.model_dump(mode="json", exclude_unset=True) if options else {}
+    with join_world() as world:
+        resolved, resumes = agree(
+            world, lambda: _begin(dataset, run, recipe, config, given, resume=bool(resume))
+        )
+        opened = open_dataset(dataset)
+        tree = load_tree(dataset / "tree.json", classes_digest=opened.classes.digest)
+        device = local_device(choose_device(resolved.device))
+        course = plan_pretraining(opened, tree, resolved, device, world, resumes=resumes)
+        if dry_run:
+            return rehearse(course, run / REHEARSED, device, world)
+        return _train(course, run, resolved, device, world, resumes=resumes)
+
+
+def _train(
+    course: Course,
+    run: Path,
+    config: PretrainConfig,
+    device: torch.device,
+    world: World,
+    *,
+    resumes: bool,
+) -> PretrainReport:
+    from hypernym.training.loop import fit
+
+    report = fit(course, run, device, world, resumes=resumes)
     return PretrainReport(
         run,
-        resolved.model,
-        resolved.scheme,
+        config.model,
+        config.scheme,
         report.epochs,
         report.steps,
         report.best_epoch,
@@ -106,86 +130,27 @@ def pretrain(
     )
 
 
-def _train(
-    dataset: Dataset, tree: Tree, run: Path, config: PretrainConfig, *, resume: bool
-) -> FitReport:
-    """Make model, loss and loaders from the configuration, and fit."""
-    import torch
+def _begin(
+    dataset: Path,
+    run: Path,
+    recipe: RecipeName,
+    files: Sequence[Path],
+    given: dict[str, Any],
+    *,
+    resume: bool,
+) -> tuple[PretrainConfig, bool]:
+    """Check what was given, before anything is made.
 
-    from hypernym.checkpoint import Card
-    from hypernym.data.loader import make_eval_loader, make_train_loader
-    from hypernym.data.transforms import make_eval_transform, make_train_transform
-    from hypernym.inference import choose_device, measure
-    from hypernym.losses.schemes import make_loss
-    from hypernym.models import Classifier, make_backbone
-    from hypernym.training.loop import Measured, fit
-    from hypernym.training.task import LabelTask
+    Returns:
+        The options in full; and whether there is a checkpoint to go on from.
+    """
+    from hypernym.checkpoint import is_resumable
 
-    device = choose_device(config.device)
-    on_gpu = device.type == "cuda"
-    workers = count_loaders(config.workers)
-    size = config.image_size or dataset.image_size
-    levels = make_levels(tree)
-
-    torch.manual_seed(config.seed)
-    num_classes = levels.num_classes
-    backbone = make_backbone(
-        config.model, num_classes=num_classes, image_size=size, pretrained=config.pretrained
-    )
-    preprocessing = _make_preprocessing(backbone, dataset, size)
-    classifier = Classifier(backbone, preprocessing.mean, preprocessing.std)
-    weights_L = _weigh_depths(levels, dataset, config.loss)
-    criterion = make_loss(
-        config.scheme, levels, label_smoothing=config.loss.label_smoothing, weights_L=weights_L
-    )
-    task = LabelTask(classifier, criterion.to(device))
-    loader = make_train_loader(
-        dataset,
-        make_train_transform(size, config.augment.min_scale, config.augment.flip),
-        batch_size=config.batch_size,
-        seed=config.seed,
-        workers=workers,
-        pin=on_gpu,
-    )
-    num_val = len(dataset.index("val"))
-
-    def measure_val() -> Measured:
-        transform = make_eval_transform(preprocessing)
-        batches = make_eval_loader(
-            dataset, "val", transform, batch_size=config.batch_size, workers=workers, pin=on_gpu
-        )
-        accuracy = measure(classifier, batches, levels, device, num_val)
-        figures = {"val/top1": accuracy.top1, "val/semantic_top1": accuracy.semantic_top1}
-        return Measured(accuracy.semantic_top1, figures)
-
-    names, digest = tree.name_all(dataset.classes.names), dataset.card["digest"]
-    card = Card(tree.ids, names, tree, preprocessing, config.scheme, digest)
-    return fit(task, loader, run, config, card, measure_val, device, resume=resume)
-
-
-def _weigh_depths(levels: Levels, dataset: Dataset, options: LossOptions) -> list[float]:
-    """Return the weight of each depth; inner classes that the tree added have no images."""
-    images_C = None
-    if options.weights == "images":
-        images_C = np.zeros(levels.num_classes, np.int64)
-        images_C[: len(dataset.classes)] = dataset.classes.train_counts
-    weights: list[float] = levels.weights_L(
-        options.max_weight, images_C, use_deepest=options.use_deepest
-    ).tolist()
-    if not any(weights):
-        raise UsageError("--loss.no-use-deepest leaves nothing to learn: the tree has one depth.")
-    return weights
-
-
-def _make_preprocessing(backbone: nn.Module, dataset: Dataset, size: int) -> Preprocessing:
-    """Take mean and std from the model, and the view from how the dataset was prepared."""
-    from timm.data import resolve_data_config
-
-    from hypernym.data.transforms import Preprocessing, crop_mode_of
-
-    timm_config = resolve_data_config(model=backbone)
-    crop_mode = crop_mode_of(Resize(dataset.card["images"]["resize"]))
-    return Preprocessing(size, timm_config["mean"], timm_config["std"], crop_mode)
+    if not run.is_dir() or {path.name for path in run.iterdir()} != {REHEARSED}:
+        check_vacant(run, resume=resume, what="run")
+    load_tree(dataset / "tree.json", classes_digest=open_dataset(dataset).classes.digest)
+    resolved = _resolve(run, recipe, files, given, resume=resume)
+    return resolved, resume and is_resumable(run / "checkpoints" / "last")
 
 
 def _resolve(
@@ -195,18 +160,18 @@ def _resolve(
     for path in reversed(files):
         given = overlay(read_config(path), given)
     begun = run / "config.yaml"
-    if resume and not begun.exists() and run.exists() and any(run.iterdir()):
+    found = {path.name for path in run.iterdir()} if run.is_dir() else set()
+    if resume and not begun.exists() and found - {REHEARSED}:
         raise RunError(f"{run} holds no run (no config.yaml): give the folder of a run to resume it.")
     if not (resume and begun.exists()):
         return resolve_config(recipe, given)
     before = read_config(begun)
     resolved = PretrainConfig.model_validate(overlay(before, given))
-    now = resolved.model_dump(mode="json")
-    changed = [name for name in before if before[name] != now[name] and name not in RUNTIME_OPTIONS]
-    if changed:
-        name = changed[0]
-        raise RunError(
-            f"{run} was begun with {name} {before[name]}, not {now[name]}: leave "
-            f"--{name.replace('_', '-')} away to resume it, or give a new folder."
-        )
+    then, now = flatten(before), flatten(resolved.model_dump(mode="json"))
+    for name, value in now.items():
+        if then.get(name, value) != value and name.partition(".")[0] not in RUNTIME_OPTIONS:
+            raise RunError(
+                f"{run} was begun with {name} {then[name]}, not {value}: leave "
+                f"--{name.replace('_', '-')} away to resume it, or give a new folder."
+            )
     return resolved

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hypernym.errors import UsageError, nearest
 from hypernym.files import write_text
-from hypernym.hierarchy.scheme import Scheme
+from hypernym.hierarchy.scheme import Distillation, Scheme
 
 
 class Options(BaseModel):
@@ -36,7 +36,7 @@ class Precision(StrEnum):
 
 
 class OptimOptions(Options):
-    """The optimizer and its learning rate over time (OneCycle: up from lr / div_factor, down to 0)."""
+    """The optimizer."""
 
     name: str = "adamw"
     """Any optimizer of timm."""
@@ -47,18 +47,31 @@ class OptimOptions(Options):
     weight_decay: float = Field(default=0.05, ge=0)
     """Not applied to biases and other one-dimensional parameters."""
 
-    pct_start: float = Field(default=0.1, gt=0, lt=1)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """The learning rate of a layer, divided by that of the next one towards the head."""
+
+    clip_norm: float = Field(default=1.0, ge=0)
+    """Gradients are scaled down to this norm; 0 leaves them."""
+
+
+class ScheduleOptions(Options):
+    """The learning rate over time."""
+
+    name: str = "onecycle"
+    """onecycle, constant, or a scheduler of timm: cosine, poly, tanh, step, multistep."""
+
+    warmup: float = Field(default=0.1, ge=0, lt=1)
     """The share of the steps in which the learning rate rises."""
 
-    div_factor: float = Field(default=20.0, ge=1)
-    """The highest learning rate, divided by the first."""
+    first: float = Field(default=0.05, gt=0, le=1)
+    """The learning rate of the first step, as a share of the highest. (Official code: 1 / 20.)"""
 
-    clip_norm: float = Field(default=1.0, gt=0)
-    """Gradients are scaled down to this norm."""
+    last: float = Field(default=0.0, ge=0, le=1)
+    """The learning rate of the last step, as a share of the highest; `constant` has no use for it."""
 
 
 class LossOptions(Options):
-    """The loss."""
+    """The loss of the labels."""
 
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """The share of a target that is spread evenly over its softmax. (Official code: 0.2.)"""
@@ -73,15 +86,105 @@ class LossOptions(Options):
     use_deepest: bool = True
     """Off, the deepest depth is not taught, as in the official code."""
 
+    gamma_neg: float = Field(default=0.0, ge=0)
+    """How much the multi-label loss looks away from easy negatives. (Asymmetric loss: 4; 0 is BCE.)"""
+
+    gamma_pos: float = Field(default=0.0, ge=0)
+    """How much the multi-label loss looks away from easy positives. (Asymmetric loss: 0.)"""
+
+    clip: float = Field(default=0.0, ge=0, lt=1)
+    """The probability below which the multi-label loss takes no notice of a negative. (Asymmetric
+    loss: 0.05.)"""
+
+
+class DistillOptions(Options):
+    """Learning from a teacher (`teacher`)."""
+
+    kind: Distillation = Distillation.SEMANTIC
+    """How student and teacher are compared."""
+
+    alpha: float = Field(default=10.0, gt=0)
+    """The factor of the distance to the teacher, beside the loss of the labels."""
+
+    labels: bool = True
+    """Off, the teacher alone is learned from."""
+
+    trust: Literal["paper", "official"] = "paper"
+    """How far the teacher is trusted at a depth: 1 where the label has a target and its top 5 % below
+    (paper), or its top 5 % everywhere (official code). Semantic distillation only."""
+
+    temperature: float = Field(default=2.0, gt=0)
+    """Logits are divided by this. Logit distillation only."""
+
+    cache: Path | None = None
+    """A folder for what the teacher says of each training picture, seen whole; it is then asked once a
+    picture and not once an epoch, and of the picture and not of the student's crop."""
+
 
 class AugmentOptions(Options):
-    """Random crop and flip."""
+    """What happens to a training picture."""
+
+    view: Literal["crop", "squash"] = "crop"
+    """`crop`: a random part of it; `squash`: all of it, resized."""
 
     min_scale: float = Field(default=0.25, gt=0, le=1)
     """The smallest share of a picture that a crop keeps."""
 
     flip: float = Field(default=0.5, ge=0, le=1)
     """The probability of a mirrored picture."""
+
+    policy: str = ""
+    """`randaugment` (two operations, as the official code draws them), or a policy of timm:
+    rand-m9-mstd0.5-inc1, augmix-m5-w3, original, v0, 3a ..."""
+
+    cutout: float = Field(default=0.0, ge=0, lt=1)
+    """The side of a square that is painted over, as a share of the picture's. (Official code: 0.5.)"""
+
+    erase: float = Field(default=0.0, ge=0, le=1)
+    """The probability that a random rectangle is erased (Zhong et al. 2017, "Random Erasing")."""
+
+    mixup: float = Field(default=0.0, ge=0)
+    """Alpha of mixup: pictures and targets of a batch are blended in pairs; 0 is off."""
+
+    cutmix: float = Field(default=0.0, ge=0)
+    """Alpha of cutmix: a rectangle of one picture is put into another; 0 is off. With both, one of them
+    is drawn for each batch."""
+
+    repeats: int = Field(default=1, ge=1)
+    """Times that a picture stands in one batch, augmented anew (Hoffer et al. 2019)."""
+
+    first_size: int | None = Field(default=None, ge=8)
+    """Pixels of a side in the first epoch; the size grows evenly to `image_size`, in steps of 16."""
+
+    on_device: bool = False
+    """Decode and augment on the training device, in batches, instead of in the loading processes."""
+
+
+class SaveOptions(Options):
+    """When checkpoints are saved, beside after the last step, and how many are kept."""
+
+    epochs: int = Field(default=1, ge=0)
+    """After so many epochs; 0: never."""
+
+    steps: int = Field(default=0, ge=0)
+    """After so many steps; 0: never."""
+
+    minutes: float = Field(default=0.0, ge=0)
+    """After so many minutes; 0: never."""
+
+    keep_last: int = Field(default=1, ge=1)
+    """How many of the latest to keep, each of which training can resume from."""
+
+    keep_best: int = Field(default=1, ge=1)
+    """How many of the best to keep."""
+
+
+class Tracker(StrEnum):
+    """Who shows the records of a run, beside metrics.jsonl and curves.svg."""
+
+    TENSORBOARD = "tensorboard"
+    WANDB = "wandb"
+    TRACKIO = "trackio"
 
 
 class PretrainConfig(Options):
@@ -91,26 +194,74 @@ class PretrainConfig(Options):
     """Any timm model."""
 
     pretrained: bool = False
-    """Start from timm's weights for everything but the head."""
+    """Start from timm's weights."""
+
+    start: Path | None = None
+    """Start from the weights of a run, a checkpoint folder, or a file (.safetensors, .pth)."""
+
+    head: Literal["match", "new"] = "match"
+    """The last layer of start weights: outputs whose class is known by id are taken over (match), or
+    all are made anew (new)."""
 
     scheme: Scheme = Scheme.SEMANTIC
     """How a label becomes a loss."""
+
+    teacher: str | None = None
+    """A run, a checkpoint folder or a timm model to learn from beside the labels."""
+
+    distill: DistillOptions = DistillOptions()
 
     epochs: int = Field(default=80, ge=1)
     """Times that each training image is seen."""
 
     batch_size: int = Field(default=128, ge=1)
-    """Images a step."""
+    """Images a step, over all processes and parts of a step."""
+
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that each process takes its share of a step in, one after another, to save memory."""
 
     image_size: int | None = Field(default=None, ge=8)
     """Pixels of a side that the model sees; by default the size of the dataset."""
 
+    pixels: Literal["model", "unit"] = "model"
+    """What the model sees: pixels less its mean, divided by its std (model), or in 0..1 as they are
+    (unit, as in the official code)."""
+
+    balance: float = Field(default=0.0, ge=0, le=1)
+    """How evenly classes are drawn: 0 takes each image once an epoch, 1 each class equally often;
+    between them a class of n images is drawn in proportion to n^(1 - balance)."""
+
+    drop: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout before the head."""
+
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """The largest share of images for which a block is skipped (stochastic depth)."""
+
+    ema: float = Field(default=0.9998, ge=0, lt=1)
+    """The decay of a running mean of the weights, which is then what is measured and saved; 0: none."""
+
     optim: OptimOptions = OptimOptions()
+    schedule: ScheduleOptions = ScheduleOptions()
     loss: LossOptions = LossOptions()
     augment: AugmentOptions = AugmentOptions()
 
     precision: Precision = Precision.AUTO
     """The number format of the forward and backward pass."""
+
+    sync_batchnorm: bool = False
+    """Batch normalisation over the images of all processes."""
+
+    shard_weights: bool = False
+    """Spread weights and optimizer over the processes (FSDP), for models too large for one."""
+
+    checkpoint_gradients: bool = False
+    """Compute activations a second time rather than keep them, to save memory."""
+
+    compile: bool = False
+    """Run the model through torch.compile."""
+
+    channels_last: bool = True
+    """Lay pictures out pixel by pixel, which convolutions are faster on."""
 
     seed: int = Field(default=0, ge=0)
     """Decides the first weights, the order of the images and their augmentation."""
@@ -121,13 +272,18 @@ class PretrainConfig(Options):
     workers: int | None = Field(default=None, ge=0)
     """Processes that load images; by default one for each core but one, at most 8."""
 
+    save: SaveOptions = SaveOptions()
+
     log_every: int = Field(default=50, ge=1)
     """Steps between records in metrics.jsonl."""
 
+    track: tuple[Tracker, ...] = (Tracker.TENSORBOARD,)
+    """Where the records are shown too."""
 
-RecipeName = Literal["standard", "small"]
 
-RUNTIME_OPTIONS = {"device", "workers", "log_every"}
+RecipeName = Literal["default", "official", "small"]
+
+RUNTIME_OPTIONS = {"device", "workers", "log_every", "save", "track"}
 """Options that a resumed run may change: they do not change what is learned."""
 
 

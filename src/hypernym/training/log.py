@@ -1,43 +1,57 @@
-"""The records of a run: metrics.jsonl is the truth, TensorBoard shows the same."""
+"""The records of a run: metrics.jsonl is the truth, trackers show the same."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from torch.utils.tensorboard import SummaryWriter
-
-from hypernym.files import write_text
+from hypernym.errors import UsageError
+from hypernym.files import digest_text, write_text
+from hypernym.training.config import Tracker
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from hypernym.training.config import PretrainConfig
 
 
 class MetricLog:
     """Appends records, one JSON object a line, each with the step that it was made after."""
 
-    def __init__(self, run: Path, first_step: int) -> None:
-        """Open the log of a run that goes on after `first_step`; later records are taken back."""
-        self._path = run / "metrics.jsonl"
-        records = read_records(self._path)
-        kept = [record for record in records if record["step"] <= first_step]
-        write_text(self._path, "".join(f"{json.dumps(record)}\n" for record in kept))
-        self._stream = self._path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(run, purge_step=first_step + 1)
+    def __init__(
+        self, run: Path, first_step: int, config: PretrainConfig, *, writes: bool = True
+    ) -> None:
+        """Open the log of a run that goes on after `first_step`; later records are taken back.
+
+        Only one of several processes `writes`.
+        """
+        self._boards: list[Board] = []
+        self._stream = None
+        if not writes:
+            return
+        path = run / "metrics.jsonl"
+        kept = [record for record in read_records(path) if record["step"] <= first_step]
+        write_text(path, "".join(f"{json.dumps(record)}\n" for record in kept))
+        self._boards = [make_board(tracker, run, first_step, config) for tracker in config.track]
+        self._stream = path.open("a", encoding="utf-8")
 
     def write(self, step: int, **values: float) -> None:
-        """Append a record; names with a slash are grouped by TensorBoard."""
+        """Append a record; names with a slash are grouped by the trackers."""
+        if self._stream is None:
+            return
         self._stream.write(json.dumps({"step": step, **values}) + "\n")
         self._stream.flush()
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        for board in self._boards:
+            board.show(step, values)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
-        self._board.close()
+        if self._stream is not None:
+            self._stream.close()
+        for board in self._boards:
+            board.close()
 
 
 def read_records(path: Path) -> list[dict[str, float]]:
@@ -46,3 +60,91 @@ def read_records(path: Path) -> list[dict[str, float]]:
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines[:-1]]
+
+
+class Board(Protocol):
+    """One that shows records."""
+
+    def show(self, step: int, values: dict[str, float]) -> None:
+        """Show the values of a step."""
+
+    def close(self) -> None:
+        """Send what has not been sent."""
+
+
+def make_board(tracker: Tracker, run: Path, first_step: int, config: PretrainConfig) -> Board:
+    """Return a tracker that goes on with a run after `first_step`.
+
+    Raises:
+        UsageError: its package is not installed.
+    """
+    try:
+        match tracker:
+            case Tracker.TENSORBOARD:
+                return _TensorBoard(run, first_step)
+            case Tracker.WANDB:
+                return _WeightsAndBiases(run, config)
+            case Tracker.TRACKIO:
+                return _Trackio(run, config)
+    except ModuleNotFoundError as cause:
+        raise UsageError(
+            f"--track {tracker}: the package {cause.name} is not installed: "
+            f"pip install hypernym[{tracker}]."
+        ) from cause
+
+
+class _TensorBoard:
+    def __init__(self, run: Path, first_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(run, purge_step=first_step + 1)
+
+    def show(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _WeightsAndBiases:
+    """Goes by the environment for everything of its own: WANDB_MODE=offline, WANDB_ENTITY ..."""
+
+    def __init__(self, run: Path, config: PretrainConfig) -> None:
+        import wandb
+
+        self._run: Any = wandb.init(
+            project="hypernym",
+            dir=run,
+            name=run.name,
+            id=_id_of(run),
+            resume="allow",
+            config=config.model_dump(mode="json"),
+        )
+
+    def show(self, step: int, values: dict[str, float]) -> None:
+        self._run.log(values, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class _Trackio:
+    def __init__(self, run: Path, config: PretrainConfig) -> None:
+        import trackio
+
+        self._trackio: Any = trackio
+        trackio.init(
+            project="hypernym", name=run.name, resume="allow", config=config.model_dump(mode="json")
+        )
+
+    def show(self, step: int, values: dict[str, float]) -> None:
+        self._trackio.log(values, step=step)
+
+    def close(self) -> None:
+        self._trackio.finish()
+
+
+def _id_of(run: Path) -> str:
+    """Return a name that a resumed run has too, and no other run of this machine."""
+    return digest_text(str(run.resolve()))[:16]

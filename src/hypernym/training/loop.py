@@ -2,44 +2,51 @@
 
 Order of a start, whether new or resumed:
     1. the caller seeds torch and makes the classifier, so that the first weights are the seed's
-    2. the classifier goes to the device; optimizer, schedule and scaler are made
-    3. the folder is made and config.yaml written
+    2. the classifier goes to the device; running mean, optimizer, schedule and scaler are made
+    3. the folder is made and config.yaml written: a mistake until then leaves nothing behind
     4. a resumed run loads weights, the states of all of these, and the number of steps done
     5. metric records after that step are taken back
     6. the loader is moved to the place in the epoch that the number of steps says
-Each step seeds torch from (seed, step): what is drawn in it depends on nothing before.
 """
 
 from __future__ import annotations
 
 import math
+import signal
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
-from torch.nn.utils import clip_grad_norm_
 
-from hypernym.checkpoint import is_resumable, load_state, save_checkpoint
-from hypernym.data.loader import derive_seed
-from hypernym.errors import DivergenceError
-from hypernym.files import make_folder
+from hypernym.checkpoint import load_state, save_checkpoint
+from hypernym.distributed import gather, wait_for_all
+from hypernym.errors import DivergenceError, StoppedError, UsageError
+from hypernym.files import make_folder, write_json
 from hypernym.progress import show_progress
-from hypernym.training.config import Precision, save_config
+from hypernym.training.book import Book
+from hypernym.training.config import save_config
+from hypernym.training.curves import Curves
 from hypernym.training.log import MetricLog
-from hypernym.training.optimizer import make_optimizer, make_schedule
+from hypernym.training.saving import Calendar, save_kept
+from hypernym.training.stopping import heed_signals
+from hypernym.training.trainer import LATE, STOP, Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from hypernym.checkpoint import Card
     from hypernym.data.loader import Batch, TrainLoader
-    from hypernym.progress import Advance
+    from hypernym.distributed import World
+    from hypernym.models import Classifier
     from hypernym.training.config import PretrainConfig
+    from hypernym.training.stopping import StopRequest
     from hypernym.training.task import Task
+    from hypernym.training.watch import StepRecord
+
+DIVERGED_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -67,173 +74,199 @@ class FitReport:
     """Of this process; not of earlier ones that it resumed."""
 
 
-def fit(
-    task: Task,
-    loader: TrainLoader,
-    run: Path,
-    config: PretrainConfig,
-    card: Card,
-    measure: Callable[[], Measured],
-    device: torch.device,
-    *,
-    resume: bool,
-) -> FitReport:
-    """Train a task for all epochs, with a measurement and a checkpoint after each.
+@dataclass(frozen=True)
+class Course:
+    """What is to be done: a task, its data, and who looks at the result."""
+
+    task: Task
+    loader: TrainLoader
+    config: PretrainConfig
+    card: Card
+    measure: Callable[[Classifier], Measured]
+    """Measures a model on data that it is not trained on, in all processes together."""
+
+    name_images: Callable[[Sequence[int]], list[str]]
+    """Tells the keys of rows of the training data."""
+
+
+def fit(course: Course, run: Path, device: torch.device, world: World, *, resumes: bool) -> FitReport:
+    """Train a task for all epochs, with a measurement after each, and checkpoints.
 
     Raises:
-        DivergenceError: loss or gradient is not finite; earlier checkpoints are good.
+        DivergenceError: loss or gradient is not finite; earlier checkpoints are good, and the images of
+            the batch stand in RUN/diverged.json.
+        StoppedError: a signal asked to stop; the state was saved.
+        KeyboardInterrupt: the same, by Ctrl-C.
+        UsageError: the device has too little memory for the batch.
     """
-    began = time.monotonic()
-    num_steps = config.epochs * loader.steps_per_epoch
-    trainer = Trainer(task, config, device, num_steps)
-    make_folder(run)
-    save_config(run / "config.yaml", config)
-    last, best = run / "checkpoints" / "last", run / "checkpoints" / "best"
-    if resume and is_resumable(last):
-        trainer.load_state_dict(load_state(last, task.classifier, card))
-
-    train_loss = None
-    with (
-        MetricLog(run, trainer.steps_done) as log,
-        show_progress("training", num_steps, "steps", done=trainer.steps_done) as advance,
-    ):
-        while trainer.steps_done < num_steps:
-            epoch, first_step = divmod(trainer.steps_done, loader.steps_per_epoch)
-            train_loss = trainer.run_epoch(epoch, loader.batches(epoch, first_step), log, advance)
-            measured = measure()
-            log.write(trainer.steps_done, epoch=epoch, **measured.figures)
-            progress = {"epoch": epoch + 1, "step": trainer.steps_done, "figures": measured.figures}
-            if measured.score > trainer.best_score:
-                trainer.best_score, trainer.best_epoch = measured.score, epoch + 1
-                save_checkpoint(best, task.classifier, card, progress)
-            save_checkpoint(last, task.classifier, card, progress, trainer.state_dict())
-    return FitReport(
-        config.epochs,
-        trainer.steps_done,
-        trainer.best_epoch,
-        trainer.best_score,
-        train_loss,
-        time.monotonic() - began,
-    )
+    fitting = _Fitting(course, run, device, world)
+    if world.is_first:
+        make_folder(run)
+        save_config(run / "config.yaml", course.config)
+    if resumes:
+        fitting.resume()
+    with heed_signals() as asked:
+        try:
+            fitting.run_to_the_end(asked)
+        except DivergenceError as mistake:
+            fitting.tell_images(mistake)
+            raise
+        except torch.OutOfMemoryError as cause:
+            raise UsageError(_advise_on_memory(course.config, world)) from cause
+    return fitting.report()
 
 
-class Stateful(Protocol):
-    """What a resumed run restores."""
+class _Fitting:
+    """A run under way."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return tensors and plain values."""
+    def __init__(self, course: Course, run: Path, device: torch.device, world: World) -> None:
+        self._course, self._run, self._world = course, run, world
+        self._config = course.config
+        self._steps_per_epoch = course.loader.steps_per_epoch
+        self._num_steps = self._config.epochs * self._steps_per_epoch
+        self._trainer = Trainer(
+            course.task,
+            self._config,
+            device,
+            world,
+            num_steps=self._num_steps,
+            image_size=course.card.preprocessing.size,
+        )
+        self._book = Book(self._config.log_every, self._steps_per_epoch, self._config.batch_size)
+        self._curves = Curves(run)
+        self._calendar = Calendar(self._config.save, self._steps_per_epoch)
+        self._best_epoch, self._best_score = 0, -math.inf
+        self._figures: dict[str, float] = {}
+        self._began = time.monotonic()
 
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Restore them."""
+    def resume(self) -> None:
+        """Go back to the last checkpoint."""
+        last = self._run / "checkpoints" / "last"
+        state = load_state(last, self._trainer.measured, self._course.card)
+        self._trainer.load_state_dict(state["trainer"])
+        self._book.load_state_dict(state["book"])
+        self._best_epoch, self._best_score = state["best"]
 
+    def run_to_the_end(self, asked: StopRequest) -> None:
+        """Take all steps that are left."""
+        trainer, world = self._trainer, self._world
+        with (
+            MetricLog(self._run, trainer.steps_done, self._config, writes=world.is_first) as log,
+            show_progress("training", self._num_steps, "steps", done=trainer.steps_done) as advance,
+        ):
+            for parts in self._batches():
+                late = self._calendar.is_late() and world.is_first
+                records = trainer.take_step(parts, stop=asked.signal is not None, late=late)
+                ends_epoch = trainer.steps_done % self._steps_per_epoch == 0
+                is_due = self._is_due(records)
+                if ends_epoch or is_due:
+                    records += trainer.catch_up()  # nothing is saved that may have diverged
+                self._book.note(records, log)
+                if ends_epoch:
+                    self._measure(log)
+                if is_due:
+                    self._save_last()
+                if any(record.values[STOP] for record in records):
+                    self._leave(asked)
+                advance(note=self._book.note_of_progress())
 
-class Trainer:
-    """Steps, and all of their state beside the weights."""
+        if world.is_first:
+            self._curves.draw()
+        wait_for_all(world)  # whoever reads the checkpoints next finds them there
 
-    def __init__(self, task: Task, config: PretrainConfig, device: torch.device, num_steps: int) -> None:
-        self._task = task
-        self._config = config
-        self._device = device
-        self._precision = resolve_precision(config.precision, device)
-        task.classifier.to(device).to(memory_format=torch.channels_last)
-        self._optimizer = make_optimizer(task.classifier, config.optim)
-        self._schedule = make_schedule(self._optimizer, config.optim, num_steps)
-        self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision == torch.float16)
-        self.steps_done = 0
-        self.best_epoch = 0
-        self.best_score = -math.inf
+    def report(self) -> FitReport:
+        """Return how it went."""
+        return FitReport(
+            self._config.epochs,
+            self._trainer.steps_done,
+            self._best_epoch,
+            self._best_score,
+            self._book.epoch_loss,
+            time.monotonic() - self._began,
+        )
 
-    def run_epoch(self, epoch: int, batches: Iterator[Batch], log: MetricLog, advance: Advance) -> float:
-        """Take a step for each batch and return the mean loss."""
-        self._task.classifier.train()
-        losses: list[float] = []
-        recorded, since = 0, time.monotonic()
-        for batch in batches:
-            losses.append(self.take_step(batch))
-            advance(note=f"loss {losses[-1]:.3f}")
-            if self.steps_done % self._config.log_every == 0:
-                recent, now = losses[recorded:], time.monotonic()
-                figures = {
-                    "train/loss": sum(recent) / len(recent),
-                    "lr": float(self._schedule.get_last_lr()[0]),
-                    "images_per_second": len(recent) * len(batch.labels) / (now - since),
-                }
-                log.write(self.steps_done, epoch=epoch, **figures)
-                recorded, since = len(losses), now
-        return sum(losses) / len(losses)
-
-    def take_step(self, batch: Batch) -> float:
-        """Forward, backward, update; return the loss."""
-        torch.manual_seed(derive_seed(self._config.seed, self.steps_done))
-        images = batch.images.to(self._device, non_blocking=True)
-        labels = batch.labels.to(self._device, non_blocking=True)
-        with _autocast(self._device, self._precision):
-            losses = self._task.losses(images, labels)
-        loss = losses["loss"].item()
-        self._check_finite("loss", loss)
-        self._optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(self._scaler.scale(losses["loss"]))
-        self._scaler.unscale_(self._optimizer)
-        norm = clip_grad_norm_(self._task.classifier.parameters(), self._config.optim.clip_norm)
-        if not self._scaler.is_enabled():  # a scaler skips such a step and lowers its scale
-            self._check_finite("gradient", norm.item())
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        self._schedule.step()
-        self.steps_done += 1
-        return loss
-
-    def _check_finite(self, what: str, value: float) -> None:
-        if not math.isfinite(value):
-            raise DivergenceError(
-                f"the {what} became {value} at step {self.steps_done}: begin a new run with a lower "
-                f"--optim.lr (now {self._config.optim.lr:g}) or --precision float32. Checkpoints of "
-                f"whole epochs before it are good."
+    def tell_images(self, mistake: DivergenceError) -> None:
+        """Write down which images were in the batch whose loss was not finite, of all processes."""
+        rows = [row for rows in gather(self._world, mistake.rows) for row in rows]
+        if self._world.is_first:
+            write_json(
+                self._run / "diverged.json",
+                "diverged",
+                DIVERGED_VERSION,
+                step=mistake.step,
+                message=str(mistake),
+                images=self._course.name_images(rows),
             )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs, beside the weights."""
-        position = {
-            "steps_done": self.steps_done,
-            "best_epoch": self.best_epoch,
-            "best_score": self.best_score,
+    def _batches(self) -> Iterator[list[Batch]]:
+        """Give this process's parts of every batch from the next step on."""
+        while self._trainer.steps_done < self._num_steps:
+            epoch, first_step = divmod(self._trainer.steps_done, self._steps_per_epoch)
+            batches = self._book.time(self._course.loader.batches(epoch, first_step))
+            while parts := list(islice(batches, self._config.accumulate)):
+                yield parts
+
+    def _measure(self, log: MetricLog) -> None:
+        """Measure at the end of an epoch, and save the model if it is the best so far."""
+        self._trainer.prepare_to_measure()
+        epoch = self._trainer.steps_done // self._steps_per_epoch
+        measured = self._course.measure(self._trainer.measured)
+        self._figures = measured.figures
+        log.write(self._trainer.steps_done, epoch=epoch - 1, **measured.figures)
+        if measured.score > self._best_score:
+            self._best_score, self._best_epoch = measured.score, epoch
+            if self._world.is_first:
+                self._save("best", self._config.save.keep_best)
+        if self._world.is_first:
+            self._curves.draw_now_and_then()
+        self._book.start_again()  # time spent here is no time of training
+
+    def _is_due(self, records: Sequence[StepRecord]) -> bool:
+        steps_done = self._trainer.steps_done
+        asked = any(record.values[STOP] or record.values[LATE] for record in records)
+        return asked or steps_done == self._num_steps or self._calendar.is_due(steps_done)
+
+    def _save_last(self) -> None:
+        """Save all that a resumed run needs."""
+        if self._world.is_first:
+            state = {
+                "trainer": self._trainer.state_dict(),
+                "book": self._book.state_dict(),
+                "best": (self._best_epoch, self._best_score),
+            }
+            self._save("last", self._config.save.keep_last, state)
+        self._calendar.note_saved()
+
+    def _leave(self, asked: StopRequest) -> NoReturn:
+        """End as the signal says; everything is saved."""
+        if asked.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        name = asked.signal.name if asked.signal else "a signal to another process"
+        raise StoppedError(
+            f"{self._run} was stopped by {name}, and saved after {self._trainer.steps_done} steps: add "
+            f"--resume to go on."
+        )
+
+    def _save(self, name: str, keep: int, state: dict[str, Any] | None = None) -> None:
+        steps_done = self._trainer.steps_done
+        progress = {
+            "epoch": steps_done // self._steps_per_epoch,
+            "step": steps_done,
+            "figures": self._figures,
         }
-        return {
-            "position": position,
-            **{name: part.state_dict() for name, part in self._stateful().items()},
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        for name, part in self._stateful().items():
-            part.load_state_dict(state[name])
-        for name, value in state["position"].items():
-            setattr(self, name, value)
-
-    def _stateful(self) -> dict[str, Stateful]:
-        return {
-            "optimizer": self._optimizer,
-            "schedule": self._schedule,
-            "scaler": self._scaler,
-        }
+        save_kept(
+            self._run / "checkpoints" / name,
+            keep,
+            lambda folder: save_checkpoint(
+                folder, self._trainer.measured, self._course.card, progress, state
+            ),
+        )
 
 
-def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return the number format of the forward pass."""
-    match precision:
-        case Precision.FLOAT32:
-            return torch.float32
-        case Precision.BF16:
-            return torch.bfloat16
-        case Precision.FP16:
-            return torch.float16
-        case Precision.AUTO if device.type != "cuda":
-            return torch.float32
-        case Precision.AUTO:
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-
-
-def _autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
-    if precision == torch.float32:
-        return nullcontext()
-    return torch.autocast(device.type, precision)
+def _advise_on_memory(config: PretrainConfig, world: World) -> str:
+    a_part = config.batch_size // (world.size * config.accumulate)
+    return (
+        f"there is too little memory for {a_part} images at a time: try --accumulate "
+        f"{2 * config.accumulate}, which learns the same from parts of {max(1, a_part // 2)}, or "
+        f"--batch-size {max(1, config.batch_size // 2)}; --checkpoint-gradients saves memory too."
+    )

@@ -1,0 +1,131 @@
+"""Several processes that train or measure together: started by torchrun, one a GPU.
+
+    torchrun --nproc-per-node 8 -m hypernym pretrain DATASET RUN
+
+Every process runs the same command. What must happen once (files, words) is the first one's; what it
+finds out there, `agree` gives to all. A process that fails ends, and torchrun ends the others.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import distributed
+
+from hypernym.errors import HypernymError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import nn
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others: a large split, or a slow disk, takes minutes."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that work together, as seen from one of them."""
+
+    rank: int = 0
+    """Which of them this is."""
+
+    size: int = 1
+    local_rank: int = 0
+    """Which of those on this machine, hence of its GPUs."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the files and speaks to the person."""
+        return self.rank == 0
+
+
+@contextmanager
+def join_world() -> Iterator[World]:
+    """Meet the processes that torchrun started beside this one; alone, there is nothing to meet.
+
+    A process group that the caller has made is used, and left as it is.
+
+    Raises:
+        UsageError: the processes do not find each other.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World()
+        return
+    world = World(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
+    if distributed.is_initialized():
+        yield world
+        return
+    try:
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        distributed.init_process_group(backend, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as cause:
+        raise UsageError(f"the {size} processes do not find each other ({cause}).") from cause
+    try:
+        yield world
+    finally:
+        distributed.destroy_process_group()
+
+
+def local_device(device: torch.device) -> torch.device:
+    """Return this process's own GPU where `device` means any of them."""
+    if device == torch.device("cuda") and "LOCAL_RANK" in os.environ:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    return device
+
+
+def agree(world: World, find_out: Callable[[], T]) -> T:
+    """Let the first process find something out; return it in all.
+
+    A mistake of the user ends all processes, and the first one tells it.
+    """
+    if world.size == 1:
+        return find_out()
+    answer: list[T | HypernymError | None] = [None]
+    if world.is_first:
+        try:
+            answer[0] = find_out()
+        except HypernymError as mistake:
+            answer[0] = mistake
+    distributed.broadcast_object_list(answer)
+    if isinstance(answer[0], HypernymError):
+        raise answer[0] if world.is_first else SystemExit(answer[0].exit_code)
+    return answer[0]  # type: ignore[return-value] # T may itself be None
+
+
+def add_up(world: World, values: torch.Tensor) -> torch.Tensor:
+    """Replace `values` by their sum over all processes, and return them."""
+    if world.size > 1:
+        distributed.all_reduce(values)
+    return values
+
+
+def gather(world: World, value: T) -> list[T]:
+    """Return the values of all processes, in the order of their ranks."""
+    if world.size == 1:
+        return [value]
+    values: list[T | None] = [None] * world.size
+    distributed.all_gather_object(values, value)
+    return values  # type: ignore[return-value] # all are filled now
+
+
+def share_buffers(world: World, module: nn.Module) -> None:
+    """Give all processes the buffers of the first: means and variances of batch normalisation."""
+    if world.size > 1:
+        for buffer in module.buffers():
+            distributed.broadcast(buffer, src=0)
+
+
+def wait_for_all(world: World) -> None:
+    """Go on when every process has come here."""
+    if world.size > 1:
+        distributed.barrier()

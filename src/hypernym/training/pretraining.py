@@ -1,0 +1,238 @@
+"""From a configuration to a course: what `pretrain` trains, on what, and how it is measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from timm.data import resolve_data_config
+
+from hypernym.checkpoint import Card
+from hypernym.data.images import Resize
+from hypernym.data.loader import make_eval_loader, make_train_loader
+from hypernym.data.transforms import Augmentation, Preprocessing, crop_mode_of, make_eval_transform
+from hypernym.distributed import agree
+from hypernym.engine import count_loaders
+from hypernym.errors import UsageError
+from hypernym.hierarchy.levels import make_levels
+from hypernym.inference import measure
+from hypernym.losses.distillation import Trust
+from hypernym.losses.schemes import make_distillation, make_loss
+from hypernym.models import Classifier, make_backbone
+from hypernym.progress import say
+from hypernym.training.loop import Course, Measured
+from hypernym.training.start import load_start
+from hypernym.training.task import DistillTask, LabelTask
+from hypernym.training.teacher import TeacherCache, load_teacher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+    from hypernym.data.dataset import Dataset
+    from hypernym.data.loader import Batch
+    from hypernym.distributed import World
+    from hypernym.hierarchy.levels import Levels
+    from hypernym.hierarchy.tree import Tree
+    from hypernym.training.config import LossOptions, PretrainConfig
+    from hypernym.training.task import Task
+    from hypernym.training.teacher import CachedTeacher, Teacher
+
+
+def plan_pretraining(
+    dataset: Dataset,
+    tree: Tree,
+    config: PretrainConfig,
+    device: torch.device,
+    world: World,
+    *,
+    resumes: bool,
+) -> Course:
+    """Make model, loss and loaders from the configuration.
+
+    Where a run `resumes`, its weights come from its checkpoint, and not from where they started.
+
+    Raises:
+        HypernymError: an option does not fit the dataset, the model or this machine.
+    """
+    on_gpu = device.type == "cuda"
+    workers = count_loaders(config.workers)
+    size = config.image_size or dataset.image_size
+    levels = make_levels(tree)
+
+    torch.manual_seed(config.seed)
+    backbone = make_backbone(
+        config.model,
+        num_classes=levels.num_classes,
+        image_size=size,
+        drop=config.drop,
+        drop_path=config.drop_path,
+    )
+    if not resumes and (config.start or config.pretrained):
+        started = load_start(
+            backbone,
+            tree=tree,
+            start=config.start,
+            pretrained_name=config.model if config.pretrained else None,
+            head=config.head,
+        )
+        say(str(started))
+    preprocessing = _make_preprocessing(backbone, dataset, size, config)
+    classifier = Classifier(backbone, preprocessing.mean, preprocessing.std)
+    augment = config.augment
+    loader = make_train_loader(
+        dataset,
+        Augmentation(
+            augment.view,
+            augment.min_scale,
+            augment.flip,
+            augment.policy,
+            augment.cutout,
+            augment.erase,
+        ),
+        size=size,
+        first_size=augment.first_size,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        accumulate=config.accumulate,
+        repeats=augment.repeats,
+        balance=config.balance,
+        seed=config.seed,
+        workers=workers,
+        pin=on_gpu,
+        rank=world.rank,
+        world=world.size,
+        device=device if augment.on_device else None,
+    )
+    num_val = len(dataset.index("val"))
+    view = make_eval_transform(preprocessing)
+
+    def look_at(split: str) -> Iterator[Batch]:
+        return make_eval_loader(
+            dataset,
+            split,
+            view,
+            batch_size=config.batch_size,
+            workers=workers,
+            pin=on_gpu,
+            rank=world.rank,
+            world=world.size,
+        )
+
+    def measure_val(model: Classifier) -> Measured:
+        accuracy = measure(model, look_at("val"), levels, device, world, num_val)
+        figures = {"val/top1": accuracy.top1, "val/semantic_top1": accuracy.semantic_top1}
+        return Measured(accuracy.semantic_top1, figures)
+
+    names, digest = tree.name_all(dataset.classes.names), dataset.card["digest"]
+    return Course(
+        _make_task(classifier, dataset, tree, levels, config, device, world),
+        loader,
+        config,
+        Card(tree.ids, names, tree, preprocessing, config.scheme, digest),
+        measure_val,
+        lambda rows: dataset.keys("train", rows),
+    )
+
+
+def _make_task(
+    classifier: Classifier,
+    dataset: Dataset,
+    tree: Tree,
+    levels: Levels,
+    config: PretrainConfig,
+    device: torch.device,
+    world: World,
+) -> Task:
+    """Choose what is learned from: labels, a teacher, or both."""
+    options, distill = config.loss, config.distill
+    criterion = make_loss(
+        config.scheme,
+        levels,
+        label_smoothing=options.label_smoothing,
+        weights_L=_weigh_depths(levels, dataset, options),
+        gamma_neg=options.gamma_neg,
+        gamma_pos=options.gamma_pos,
+        clip=options.clip,
+    )
+    if config.teacher is None:
+        return LabelTask(classifier, criterion.to(device))
+    distance = make_distillation(
+        distill.kind, config.scheme, levels, trust=Trust(distill.trust), temperature=distill.temperature
+    )
+    return DistillTask(
+        classifier,
+        criterion.to(device) if distill.labels else None,
+        distance.to(device),
+        _call_teacher(config.teacher, dataset, tree, config, device, world),
+        distill.alpha,
+    )
+
+
+def _call_teacher(
+    name: str,
+    dataset: Dataset,
+    tree: Tree,
+    config: PretrainConfig,
+    device: torch.device,
+    world: World,
+) -> Teacher | CachedTeacher:
+    """Load the teacher; with a cache, ask it of each training picture, unless that was done before."""
+    size = config.image_size or dataset.image_size
+    kind = config.distill.kind
+    teacher = load_teacher(name, tree, size, device, scheme=config.scheme, kind=kind)
+    say(str(teacher.report))
+    if config.distill.cache is None:
+        return teacher
+    if config.augment.mixup or config.augment.cutmix:
+        raise UsageError(
+            "--distill.cache knows what the teacher says of each picture alone, and mixup and cutmix "
+            "blend them: leave away the cache, or --augment.mixup and --augment.cutmix."
+        )
+    num_images = len(dataset.index("train"))
+    cache = TeacherCache(config.distill.cache, teacher, tree, dataset.card["digest"], num_images)
+    say(str(cache))
+
+    def fill() -> None:
+        if not cache.is_filled():
+            batches = make_eval_loader(
+                dataset,
+                "train",
+                make_eval_transform(teacher.view),
+                batch_size=config.batch_size,
+                workers=count_loaders(config.workers),
+                pin=device.type == "cuda",
+            )
+            cache.fill(batches, device)
+
+    agree(world, fill)
+    return cache.open()
+
+
+def _weigh_depths(levels: Levels, dataset: Dataset, options: LossOptions) -> list[float]:
+    """Return the weight of each depth; inner classes that the tree added have no images."""
+    images_C = None
+    if options.weights == "images":
+        images_C = np.zeros(levels.num_classes, np.int64)
+        images_C[: len(dataset.classes)] = dataset.classes.train_counts
+    weights: list[float] = levels.weights_L(
+        options.max_weight, images_C, use_deepest=options.use_deepest
+    ).tolist()
+    if not any(weights):
+        raise UsageError("--loss.no-use-deepest leaves nothing to learn: the tree has one depth.")
+    return weights
+
+
+def _make_preprocessing(
+    backbone: nn.Module, dataset: Dataset, size: int, config: PretrainConfig
+) -> Preprocessing:
+    """Take mean and std from the model, and the view from how the dataset was prepared."""
+    if config.pixels == "unit":
+        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    else:
+        timm_config = resolve_data_config(model=backbone)
+        mean, std = timm_config["mean"], timm_config["std"]
+    crop_mode = crop_mode_of(Resize(dataset.card["images"]["resize"]))
+    return Preprocessing(size, mean, std, crop_mode)
