@@ -38,6 +38,10 @@ TINY = {"model": "test_resnet", "epochs": 3, "batch_size": 16, "workers": 0, "lo
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-golden", action="store_true", help="write the golden losses anew")
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tar of class tars: nine drawn classes in three depths, with some dirt."""

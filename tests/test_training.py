@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -371,3 +374,42 @@ def test_an_unknown_key_in_yaml_names_the_nearest(dataset: Dataset, tmp_path: Pa
         UsageError, match=r"a.yaml: there is no option optim.lrr \(did you mean 'lr'\?\)"
     ):
         pretrain(dataset.path, tmp_path / "run", config=(tmp_path / "a.yaml",))
+
+
+TRACKING = """
+import sys
+from pathlib import Path
+from hypernym.training.config import PretrainConfig, Tracker
+from hypernym.training.log import MetricLog
+config = PretrainConfig(track=(Tracker(sys.argv[1]),))
+for first_step in (0, 1):  # the second goes on with the first
+    with MetricLog(Path(sys.argv[2]), first_step, config) as log:
+        log.write(first_step + 1, **{"train/loss": 2.5, "epoch": 0})
+"""
+
+
+@pytest.mark.parametrize(("tracker", "shown"), [("wandb", "run-*.wandb"), ("trackio", "hypernym.db")])
+def test_a_tracker_gets_the_records(tracker: str, shown: str, tmp_path: Path) -> None:
+    pytest.importorskip(tracker)
+    (tmp_path / "run").mkdir()
+    outside = {"WANDB_MODE": "offline", "TRACKIO_DIR": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", TRACKING, tracker, tmp_path / "run"],
+        env={**os.environ, **outside},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 2
+    (database, *_) = tmp_path.rglob(shown)
+    assert b"train/loss" in database.read_bytes()
+
+
+def test_a_tracker_that_is_not_installed_is_named(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    with pytest.raises(UsageError, match=r"--track trackio: .* pip install hypernym\[trackio\]"):
+        train(dataset, tmp_path / "run", track=("trackio",))

@@ -251,9 +251,6 @@ class PretrainConfig(Options):
     sync_batchnorm: bool = False
     """Batch normalisation over the images of all processes."""
 
-    shard_weights: bool = False
-    """Spread weights and optimizer over the processes (FSDP), for models too large for one."""
-
     checkpoint_gradients: bool = False
     """Compute activations a second time rather than keep them, to save memory."""
 

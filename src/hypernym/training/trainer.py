@@ -156,6 +156,8 @@ class Trainer:
     def _descend(self, batch: Batch, num_parts: int) -> dict[str, torch.Tensor]:
         """Add the gradient of a part of the batch; return its losses."""
         images = batch.images.to(self._device, non_blocking=True)
+        if not self._config.channels_last:
+            images = images.contiguous()
         targets = batch.labels if batch.present is None else batch.present
         images, targets = self._mixing(images, targets.to(self._device, non_blocking=True))
         with _autocast(self._device, self._precision):
