@@ -258,6 +258,13 @@ def test_counters_of_several_processes_merge_into_one(scheme: Scheme, owners: li
     assert whole.compute() == evaluate([(logits, labels)], scheme)
 
 
+def test_a_class_that_no_image_is_labelled_with_is_no_answer() -> None:
+    tree = Tree(("cat", "dog", "animal"), (2, 2, ROOT), "drawn", "a test", num_added=1)
+    logits, labels = torch.tensor([[1.0, 0.0, 5.0], [0.0, 1.0, 5.0]]), torch.tensor([0, 0])
+    found = count([(logits, labels)], make_levels(tree))
+    assert (found.top1, found.top1_chance) == (0.5, 0.5)
+
+
 @SCHEMES
 @settings(max_examples=25)
 @given(tree=forests(), seed=SEEDS)

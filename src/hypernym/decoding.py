@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from hypernym.hierarchy.levels import Levels
 
 FINITE = torch.finfo(torch.float32)
+ORDER_OF_CUT = 2**-10
+"""How much of its own log probability a class keeps where it is cut at its parent's."""
 
 
 class Decoded(NamedTuple):
@@ -194,10 +196,15 @@ class Decoder:
         return log_conditional_CB
 
     def _take_least_downwards(self, log_probability_CB: torch.Tensor) -> torch.Tensor:
-        """Cut the probability of a class at that of each class above it."""
+        """Cut the probability of a class at that of each class above it.
+
+        A little below it, in the order of their own: of two siblings that are both cut, the surer one is
+        still the more probable.
+        """
         for rows in self._rows_at[1:]:
             above_NB = log_probability_CB.index_select(0, self._parent_places_C[rows])
-            log_probability_CB[rows] = torch.minimum(log_probability_CB[rows], above_NB)
+            own_NB = log_probability_CB[rows]
+            log_probability_CB[rows] = torch.minimum(own_NB, above_NB + ORDER_OF_CUT * own_NB)
         return log_probability_CB
 
 

@@ -35,6 +35,10 @@ class Levels:
     ancestors_CL: NDArray[np.int64]
     """The ancestor of class c at depth l, which is c itself at its own depth and `NONE` below."""
 
+    num_labels: int
+    """Classes that images may be labelled with: the first ones. Those behind them are inner classes
+    that the tree added."""
+
     @property
     def num_classes(self) -> int:
         """C, the number of classes."""
@@ -117,7 +121,7 @@ def make_levels(tree: Tree) -> Levels:
     ancestors_CL = np.full((len(paths), int(depth_C.max()) + 1), NONE, np.int64)
     for label, path in enumerate(paths):
         ancestors_CL[label, : len(path)] = path
-    return Levels(parents_C, depth_C, ancestors_CL)
+    return Levels(parents_C, depth_C, ancestors_CL, tree.num_labels)
 
 
 def _path_to(label: int, parents: tuple[int, ...]) -> list[int]:

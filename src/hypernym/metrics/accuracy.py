@@ -38,10 +38,11 @@ class Accuracy:
 
     images: int
     top1: float
-    """Share of images whose label has the largest logit of all classes."""
+    """Share of images whose label has the largest logit of all classes that images are labelled with:
+    inner classes that the tree added are no answers."""
 
     top5: float
-    """Share of images whose label is among the five largest logits."""
+    """Share of images whose label is among the five largest of these logits."""
 
     top1_chance: float
     semantic_top1: float
@@ -64,8 +65,9 @@ class AccuracyCounter(Counter):
 
     def update(self, logits_BC: torch.Tensor, labels_B: torch.Tensor) -> None:
         """Count a batch of logits (B, C) against labels (B,)."""
-        k = min(TOP_K, logits_BC.shape[1])
-        hits_BK = logits_BC.topk(k, dim=1).indices == labels_B[:, None]
+        answers_BC = logits_BC[:, : self._levels.num_labels]
+        k = min(TOP_K, answers_BC.shape[1])
+        hits_BK = answers_BC.topk(k, dim=1).indices == labels_B[:, None]
         counts = [torch.ones_like(labels_B).sum(), hits_BK[:, 0].sum(), hits_BK.sum()]
         targets_BL = self._targets_CL[labels_B]
         for depth, classes in enumerate(self._classes_at):
@@ -87,7 +89,7 @@ class AccuracyCounter(Counter):
             images=images,
             top1=divide(top1, images),
             top5=divide(top5, images),
-            top1_chance=1 / self._levels.num_classes,
+            top1_chance=1 / self._levels.num_labels,
             semantic_top1=divide(sum(correct for _, correct in at_depth), pairs),
             semantic_top1_chance=by_chance / pairs if pairs else 0.0,
             by_depth=tuple(
