@@ -194,6 +194,26 @@ def test_every_option_trains_and_resumes_to_the_bit(
     assert same_weights(tmp_path / "killed" / last, tmp_path / "whole" / last)
 
 
+def test_a_compiled_model_learns_the_same_and_keeps_the_names_of_its_weights(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+
+    def compile_without_kernels(model: torch.nn.Module) -> torch.nn.Module:
+        compiled.append(model)
+        traced: torch.nn.Module = compiler(model, backend="eager", fullgraph=True)
+        return traced
+
+    compiler = torch.compile
+    train(dataset, tmp_path / "plain", epochs=1)
+    monkeypatch.setattr(torch, "compile", compile_without_kernels)
+    train(dataset, tmp_path / "compiled", epochs=1, compile=True)
+    assert len(compiled) == 1
+    assert losses(tmp_path / "compiled") == losses(tmp_path / "plain")
+    last = "checkpoints/last"
+    assert same_weights(tmp_path / "compiled" / last, tmp_path / "plain" / last)
+
+
 def test_a_step_in_parts_is_the_same_step(dataset: Dataset, tmp_path: Path) -> None:
     for accumulate in (1, 4):
         train(dataset, tmp_path / str(accumulate), model="test_vit", epochs=1, accumulate=accumulate)

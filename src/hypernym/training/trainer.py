@@ -114,9 +114,10 @@ class Trainer:
             sums = {name: sums.get(name, 0) + losses[name] for name in losses}
         norm = self._clip()
         lr = lr_of(self._optimizer)
-        flags = [float(stop), float(late)]
+        # made on the host and sent along: to make them there would wait for the device
+        flags = torch.tensor([float(stop), float(late)]).to(self._device, non_blocking=True)
         shares = [loss / (len(parts) * self._world.size) for loss in sums.values()]
-        ours = torch.cat([torch.stack(shares), torch.tensor(flags, device=self._device)])
+        ours = torch.cat([torch.stack(shares), flags])
         values = torch.cat([add_up(self._world, ours), norm.reshape(1)])
         rows = torch.cat([batch.rows for batch in parts])
         named = dict.fromkeys([*sums, STOP, LATE, GRADIENT_NORM], 0.0)

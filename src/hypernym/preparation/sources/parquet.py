@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -32,11 +32,18 @@ from hypernym.preparation.sources.part import (
     reader_of_file,
     refusal,
 )
-from hypernym.preparation.sources.places import list_folder, open_file, refused_reads, state_of
+from hypernym.preparation.sources.places import (
+    is_inside,
+    list_folder,
+    open_file,
+    refused_reads,
+    state_of,
+)
 from hypernym.preparation.sources.splits import split_in, split_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from hypernym.preparation.sources.part import Place
 
@@ -182,17 +189,9 @@ def _reader_of_cell(data: bytes | None, path: str | None, folder: Place) -> Call
         return too_large if len(data) > MAX_FILE_BYTES else lambda: data
     if not path:
         return refusal(Reason.EMPTY, "the row has no image")
-    if not _is_inside(folder, path):
+    if not is_inside(folder, path):
         return refusal(Reason.UNREADABLE, f"the table points at {path}, which does not lie beside it")
     return reader_of_file(folder / path)
-
-
-def _is_inside(folder: Place, path: str) -> bool:
-    """Tell whether a path in a table leads to a file in the table's folder, also through links."""
-    steps = PurePosixPath(path)
-    if steps.is_absolute() or ".." in steps.parts or "\0" in path or "://" in path:
-        return False
-    return not isinstance(folder, Path) or (folder / path).resolve().is_relative_to(folder.resolve())
 
 
 # --- columns ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import os
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from hypernym.errors import SourceError
@@ -91,6 +91,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads round in circles, or to where nobody may look
         return False
+
+
+def is_inside(folder: Place, path: str) -> bool:
+    """Tell whether a path that a source states leads to a file in a folder, also through links."""
+    steps = PurePosixPath(path)
+    if steps.is_absolute() or ".." in steps.parts or "\0" in path or "://" in path:
+        return False
+    return not isinstance(folder, Path) or (folder / path).resolve().is_relative_to(folder.resolve())
 
 
 def state_of(file: Place) -> str:
