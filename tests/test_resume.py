@@ -85,7 +85,7 @@ def whole(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (1, {}),
         (17, {}),
         (33, {}),
-        (7, {"steps": 5}),
+        (9, {"steps": 5}),
         (17, {"epochs": 0, "steps": 2}),
         (6, {"minutes": 1e-9}),
     ],
