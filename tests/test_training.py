@@ -152,6 +152,11 @@ def test_layers_far_from_the_head_learn_more_slowly() -> None:
         ({"schedule": {"name": "cosin"}}, r"no such schedule \(did you mean 'cosine'\?\)"),
         ({"batch_size": 15, "accumulate": 2}, "15"),
         ({"augment": {"policy": "rund-m9"}}, "rund-m9"),
+        ({"optim": {"name": "adahessian"}}, "timm has no such optimizer"),
+        ({"distill": {"alpha": 3.0}}, "--distill.alpha 3.0 has a meaning only with --teacher"),
+        ({"loss": {"gamma_neg": 4.0}}, "a meaning only with --scheme multi-label"),
+        ({"head": "new"}, "a meaning only with --start or --pretrained"),
+        ({"augment": {"view": "squash", "min_scale": 0.5}}, "a meaning only with --augment.view crop"),
     ],
 )
 def test_an_option_that_cannot_be_meant_is_refused(
@@ -204,7 +209,7 @@ def test_a_compiled_model_learns_the_same_and_keeps_the_names_of_its_weights(
         traced: torch.nn.Module = compiler(model, backend="eager", fullgraph=True)
         return traced
 
-    compiler = torch.compile
+    compiler: Any = torch.compile
     train(dataset, tmp_path / "plain", epochs=1)
     monkeypatch.setattr(torch, "compile", compile_without_kernels)
     train(dataset, tmp_path / "compiled", epochs=1, compile=True)
@@ -215,7 +220,7 @@ def test_a_compiled_model_learns_the_same_and_keeps_the_names_of_its_weights(
 
 
 def test_a_step_in_parts_is_the_same_step(dataset: Dataset, tmp_path: Path) -> None:
-    options = {
+    options: dict[str, Any] = {
         "model": "test_vit",
         "epochs": 1,
         "optim": {"name": "sgd", "lr": 0.01, "clip_norm": 0.0},  # which feels the size of a gradient
@@ -298,6 +303,58 @@ def test_a_dry_run_shows_the_first_batch_and_trains_nothing(dataset: Dataset, tm
     assert "steps" in str(shown)
     assert "parameters" in str(shown)
     train(dataset, tmp_path / "run", epochs=1)
+
+
+def test_a_dry_run_of_few_steps_is_no_longer_than_it_needs(dataset: Dataset, tmp_path: Path) -> None:
+    options = PretrainConfig.model_validate(TINY | {"batch_size": 100, "epochs": 1})
+    shown = pretrain(dataset.path, tmp_path / "run", recipe="small", options=options, dry_run=True)
+    assert "in 1 epochs of 1" in str(shown)
+
+
+def test_gradients_that_are_never_finite_stop_an_fp16_run(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "MOST_BAD_STEPS", 4)
+    monkeypatch.setattr(trainer, "clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+    with pytest.raises(DivergenceError, match=r"no gradient of the last 4 steps was finite, at step 4"):
+        train(dataset, tmp_path / "run", epochs=1, precision="fp16")
+    assert "Infinity" not in (tmp_path / "run/metrics.jsonl").read_text()
+
+
+def test_a_run_that_saved_nothing_is_in_nobodys_way(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(trainer, "clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
+        with pytest.raises(DivergenceError):
+            train(dataset, tmp_path / "run", epochs=1)
+    train(dataset, tmp_path / "run", epochs=1, optim={"lr": 0.001})
+    steps = [step for step, _ in losses(tmp_path / "run")]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_tree_of_which_nothing_can_be_learned_is_refused_by_semantic_softmax_alone(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    shutil.copytree(dataset.path, tmp_path / "flat")
+    ids = dataset.classes.ids
+    rows = "".join(f"{child},{ids[0]}\n" for child in ids[1:])
+    (tmp_path / "edges.csv").write_text(f"child,parent\n{ids[0]},\n{rows}")
+    tree.build(tmp_path / "flat", taxonomy=tmp_path / "edges.csv")
+    flat = open_dataset(tmp_path / "flat")
+    options: dict[str, Any] = {"epochs": 1, "loss": {"use_deepest": False}}
+    with pytest.raises(UsageError, match="leaves nothing to learn"):
+        train(flat, tmp_path / "semantic", **options)
+    train(flat, tmp_path / "single", epochs=1, scheme="single-label")
+
+
+def test_a_full_disk_is_told_in_a_sentence(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(OutputError, match=r"checkpoints/last cannot be written \(.*No space left"):
+        train(dataset, tmp_path / "run", epochs=1)
 
 
 def test_the_curves_are_drawn(run: Path) -> None:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,14 @@ from safetensors.torch import load_model, save_file
 from timm.models._hub import save_config_for_hf
 
 from hypernym.data.transforms import Preprocessing
-from hypernym.errors import MismatchError, RunError
+from hypernym.errors import MismatchError, OutputError, RunError
 from hypernym.files import recover_folder, replace_folder, whole_folder
 from hypernym.hierarchy.scheme import Scheme
 from hypernym.hierarchy.tree import Tree, load_tree, save_tree
 from hypernym.models import Classifier
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from hypernym.data.dataset import Dataset
@@ -102,13 +104,24 @@ def save_checkpoint(
     }
     data_config = {**asdict(card.preprocessing), "input_size": (3, size, size)}
     del data_config["size"]
-    with replace_folder(folder) as new:
+    with _told_of_full_disks(folder), replace_folder(folder) as new:
         tensors = {name: value.contiguous() for name, value in backbone.state_dict().items()}
         save_file(tensors, new / WEIGHTS, metadata={"format": "pt"})
         save_config_for_hf(backbone, str(new / CONFIG), config, data_config=data_config)
         save_tree(new / TREE, card.tree)
         if state is not None:
             torch.save(state, new / STATE)
+
+
+@contextmanager
+def _told_of_full_disks(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as cause:  # whatever a writer makes of an error
+        raise OutputError(
+            f"{folder} cannot be written ({' '.join(str(cause).split())}): make room, or give a place "
+            f"that you may write to; checkpoints from before are whole."
+        ) from cause
 
 
 def load_checkpoint(folder: Path) -> TrainedModel:

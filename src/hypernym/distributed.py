@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(minutes=30)
-"""How long a process waits for the others: a large split, or a slow disk, takes minutes."""
+PATIENCE = timedelta(hours=2)
+"""How long a process waits for the others, such as for a first one that writes to a slow disk. torchrun
+tells of one that ended at once."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,14 @@ class World:
     """Which of them this is."""
 
     size: int = 1
-    local_rank: int = 0
-    """Which of those on this machine, hence of its GPUs."""
 
     @property
     def is_first(self) -> bool:
         """Whether this process writes the files and speaks to the person."""
         return self.rank == 0
+
+
+ALONE = World()
 
 
 @contextmanager
@@ -58,9 +60,11 @@ def join_world() -> Iterator[World]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield World()
+        yield ALONE
         return
-    world = World(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
+    if "RANK" not in os.environ:
+        raise UsageError(f"WORLD_SIZE is {size} and RANK is not set: start the processes by torchrun.")
+    world = World(int(os.environ["RANK"]), size)
     if distributed.is_initialized():
         yield world
         return
@@ -76,10 +80,26 @@ def join_world() -> Iterator[World]:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """Return this process's own GPU where `device` means any of them."""
-    if device == torch.device("cuda") and "LOCAL_RANK" in os.environ:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
+    """Return this process's own GPU where `device` means any of them, and make it the current one.
+
+    Raises:
+        UsageError: the processes of this machine would share a GPU.
+    """
+    if device.type != "cuda":
+        return device
+    local = os.environ.get("LOCAL_RANK")
+    if local is not None and device != torch.device("cuda"):
+        raise UsageError(
+            f"--device {device}: of several processes each has a GPU of its own; give cuda."
+        )
+    if local is not None and int(local) >= torch.cuda.device_count():
+        raise UsageError(
+            f"there are {torch.cuda.device_count()} GPUs for {os.environ.get('LOCAL_WORLD_SIZE')} "
+            f"processes on this machine: start one for each GPU (--nproc-per-node)."
+        )
+    if local is not None:
+        device = torch.device("cuda", int(local))
+    torch.cuda.set_device(device)
     return device
 
 

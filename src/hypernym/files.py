@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
@@ -180,7 +181,9 @@ def recover_folder(folder: Path) -> None:
         new.rename(folder)
     for leftover in (new, old):
         if leftover.exists():
-            shutil.rmtree(leftover)
+            # A network disk keeps files that are being read elsewhere: then the name at least is free.
+            aside = leftover.with_name(f"{leftover.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
+            shutil.rmtree(leftover.rename(aside), ignore_errors=True)
 
 
 def whole_folder(folder: Path) -> Path:

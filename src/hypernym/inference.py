@@ -179,7 +179,7 @@ def measure(
     Each process counts the batches that it is given; all of them return the accuracy over all images.
     """
     counter = AccuracyCounter(levels, device)
-    for logits_BC, labels_B in run_model(classifier, batches, device, total):
+    for logits_BC, labels_B in run_model(classifier, batches, device, world, total):
         counter.update(logits_BC, labels_B)
     add_up(world, counter.counts)
     return counter.compute()
@@ -202,24 +202,31 @@ def measure_all(
     levels = make_levels(model.card.tree)
     counter = EvaluationCounter(levels, model.card.scheme, device, keep_scores=keep_scores)
     classifier = model.classifier.to(device)
-    for logits_BC, labels_B in run_model(classifier, batches, device, total):
+    for logits_BC, labels_B in run_model(classifier, batches, device, world, total):
         counter.update(logits_BC, labels_B)
     counter.sum_up(world)
     return counter.compute()
 
 
-@torch.inference_mode()
+@torch.no_grad()  # what a model keeps of a forward pass in inference mode, no training could use
 def run_model(
-    classifier: Classifier, batches: Iterable[Batch], device: torch.device, total: int
+    classifier: Classifier,
+    batches: Iterable[Batch],
+    device: torch.device,
+    world: World,
+    total: int,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Give logits (B, C) and labels (B,) of each batch, of `total` images, in evaluation mode."""
     was_training = classifier.training
     classifier.eval()
+    done = shown = 0
     with show_progress("evaluating", total, "images") as advance:
         for batch in batches:
             logits_BC = classifier(batch.images.to(device, non_blocking=True))
             yield logits_BC, batch.labels.to(device, non_blocking=True)
-            advance(len(batch.labels))
+            done = min(total, done + world.size * len(batch.labels))
+            advance(done - shown)
+            shown = done
     classifier.train(was_training)
 
 

@@ -38,7 +38,7 @@ def show_progress(title: str, total: int | None, unit: str, *, done: int = 0) ->
 
 def is_first_process() -> bool:
     """Tell whether this process speaks to the person: of several, the first does."""
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def say(line: str) -> None:

@@ -10,7 +10,9 @@ from pydantic import Field, validate_call
 
 from hypernym.data.dataset import open_dataset
 from hypernym.engine import count_loaders
+from hypernym.errors import OutputError
 from hypernym.files import write_json
+from hypernym.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,5 +200,8 @@ def evaluate(
     )
     fields = {**asdict(report), "checkpoint": str(folder), "dataset": str(dataset)}
     if world.is_first:
-        write_json(run / "report.json", "report", REPORT_VERSION, **fields)
+        try:
+            write_json(run / "report.json", "report", REPORT_VERSION, **fields)
+        except OutputError as mistake:  # what was measured is worth more than the file
+            say(str(mistake))
     return report

@@ -19,7 +19,7 @@ from hypernym.training.config import (
     RecipeName,
     read_config,
 )
-from hypernym.training.recipes import flatten, overlay, resolve_config
+from hypernym.training.recipes import check_given, flatten, overlay, resolve_config
 from hypernym.training.rehearsal import Rehearsal, rehearse
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def pretrain(
         resume: Go on with a run that was stopped, with its own options; only device, workers, log_every,
             save and track may change. Where nothing was begun it begins (so `--resume auto`, which means
             the same, suits a job that may be started again).
-        dry_run: Take one step, show what would be done and what it takes, and train nothing.
+        dry_run: Take a few steps, show what would be done and what it takes, and train nothing.
     """
     from hypernym.distributed import agree, join_world, local_device
     from hypernym.inference import choose_device
@@ -146,11 +146,17 @@ def _begin(
     """
     from hypernym.checkpoint import is_resumable
 
-    if not run.is_dir() or {path.name for path in run.iterdir()} != {REHEARSED}:
+    if not _has_learned_nothing(run):
         check_vacant(run, resume=resume, what="run")
     load_tree(dataset / "tree.json", classes_digest=open_dataset(dataset).classes.digest)
     resolved = _resolve(run, recipe, files, given, resume=resume)
     return resolved, resume and is_resumable(run / "checkpoints" / "last")
+
+
+def _has_learned_nothing(run: Path) -> bool:
+    """Tell whether a folder holds what a dry run leaves behind, or a run without a checkpoint."""
+    is_run = (run / "config.yaml").exists() and not (run / "checkpoints").exists()
+    return is_run or (run.is_dir() and {path.name for path in run.iterdir()} == {REHEARSED})
 
 
 def _resolve(
@@ -164,7 +170,9 @@ def _resolve(
     if resume and not begun.exists() and found - {REHEARSED}:
         raise RunError(f"{run} holds no run (no config.yaml): give the folder of a run to resume it.")
     if not (resume and begun.exists()):
-        return resolve_config(recipe, given)
+        resolved = resolve_config(recipe, given)
+        check_given(resolved, given)
+        return resolved
     before = read_config(begun)
     resolved = PretrainConfig.model_validate(overlay(before, given))
     then, now = flatten(before), flatten(resolved.model_dump(mode="json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,9 @@ class Book:
         self._log_every = log_every
         self._steps_per_epoch = steps_per_epoch
         self._batch_size = batch_size
-        self._recent: dict[str, float] = {}
-        self._num_recent = 0
+        self._recent: dict[str, tuple[float, int]] = {}
+        """Sum and number of what was told, by name."""
+
         self._epoch_loss, self._num_epoch = 0.0, 0
         self._waited, self._steps_timed, self._since = 0.0, 0, time.monotonic()
         self._loss, self._lr, self._rate, self._waiting = 0.0, 0.0, 0.0, 0.0
@@ -57,9 +59,9 @@ class Book:
             self._num_epoch = 1 + (0 if first else self._num_epoch)
             self._loss, self._lr = loss, record.lr
             for name, value in record.values.items():
-                if name not in {STOP, LATE}:
-                    self._recent[name] = self._recent.get(name, 0.0) + value
-            self._num_recent += 1
+                if name not in {STOP, LATE} and math.isfinite(value):  # fp16 gradients may overflow
+                    total, count = self._recent.get(name, (0.0, 0))
+                    self._recent[name] = total + value, count + 1
             self._steps_timed += 1
             if record.step % self._log_every == 0 and log is not None:
                 self._write(record, log)
@@ -81,7 +83,6 @@ class Book:
         """Return the sums."""
         return {
             "recent": dict(self._recent),
-            "num_recent": self._num_recent,
             "epoch_loss": self._epoch_loss,
             "num_epoch": self._num_epoch,
         }
@@ -89,13 +90,12 @@ class Book:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore them."""
         self._recent = state_dict["recent"]
-        self._num_recent = state_dict["num_recent"]
         self._epoch_loss = state_dict["epoch_loss"]
         self._num_epoch = state_dict["num_epoch"]
 
     def _write(self, record: StepRecord, log: MetricLog) -> None:
         self._take_time(reset=True)
-        means = {f"train/{name}": total / self._num_recent for name, total in self._recent.items()}
+        means = {f"train/{name}": total / count for name, (total, count) in self._recent.items()}
         log.write(
             record.step,
             epoch=(record.step - 1) // self._steps_per_epoch,
@@ -104,7 +104,7 @@ class Book:
             images_per_second=self._rate,
             waiting=self._waiting,
         )
-        self._recent, self._num_recent = {}, 0
+        self._recent = {}
 
     def _take_time(self, *, reset: bool) -> None:
         passed = max(time.monotonic() - self._since, 1e-9)

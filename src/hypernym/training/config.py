@@ -58,7 +58,7 @@ class ScheduleOptions(Options):
     """The learning rate over time."""
 
     name: str = "onecycle"
-    """onecycle, constant, or a scheduler of timm: cosine, poly, tanh, step, multistep."""
+    """onecycle, or a scheduler of timm: constant, cosine, poly, tanh, step, multistep, wsd."""
 
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """The share of the steps in which the learning rate rises."""
@@ -280,8 +280,17 @@ class PretrainConfig(Options):
 
 RecipeName = Literal["default", "official", "small"]
 
-RUNTIME_OPTIONS = {"device", "workers", "log_every", "save", "track"}
-"""Options that a resumed run may change: they do not change what is learned."""
+RUNTIME_OPTIONS = {
+    "accumulate",
+    "checkpoint_gradients",
+    "compile",
+    "device",
+    "log_every",
+    "save",
+    "track",
+    "workers",
+}
+"""Options that a resumed run may change: they change last bits at most, not what is learned."""
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from hypernym.errors import UsageError
@@ -10,6 +12,7 @@ from hypernym.files import digest_text, write_text
 from hypernym.training.config import Tracker
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from hypernym.training.config import PretrainConfig
@@ -39,7 +42,7 @@ class MetricLog:
         """Append a record; names with a slash are grouped by the trackers."""
         if self._stream is None:
             return
-        self._stream.write(json.dumps({"step": step, **values}) + "\n")
+        self._stream.write(json.dumps({"step": step, **values}, allow_nan=False) + "\n")
         self._stream.flush()
         for board in self._boards:
             board.show(step, values)
@@ -72,25 +75,29 @@ class Board(Protocol):
         """Send what has not been sent."""
 
 
-def make_board(tracker: Tracker, run: Path, first_step: int, config: PretrainConfig) -> Board:
-    """Return a tracker that goes on with a run after `first_step`.
+def check_trackers(trackers: Sequence[Tracker]) -> None:
+    """Check that the packages of trackers are there, before a folder is made.
 
     Raises:
-        UsageError: its package is not installed.
+        UsageError: one is not installed.
     """
-    try:
-        match tracker:
-            case Tracker.TENSORBOARD:
-                return _TensorBoard(run, first_step)
-            case Tracker.WANDB:
-                return _WeightsAndBiases(run, config)
-            case Tracker.TRACKIO:
-                return _Trackio(run, config)
-    except ModuleNotFoundError as cause:
-        raise UsageError(
-            f"--track {tracker}: the package {cause.name} is not installed: "
-            f"pip install hypernym[{tracker}]."
-        ) from cause
+    for tracker in trackers:
+        if sys.modules.get(tracker.value, True) is None or find_spec(tracker.value) is None:
+            raise UsageError(
+                f"--track {tracker}: the package {tracker} is not installed: "
+                f"pip install hypernym[{tracker}]."
+            )
+
+
+def make_board(tracker: Tracker, run: Path, first_step: int, config: PretrainConfig) -> Board:
+    """Return a tracker that goes on with a run after `first_step`."""
+    match tracker:
+        case Tracker.TENSORBOARD:
+            return _TensorBoard(run, first_step)
+        case Tracker.WANDB:
+            return _WeightsAndBiases(run, config)
+        case Tracker.TRACKIO:
+            return _Trackio(run, config)
 
 
 class _TensorBoard:

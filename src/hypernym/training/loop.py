@@ -18,24 +18,24 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import torch
-
 from hypernym.checkpoint import load_state, save_checkpoint
 from hypernym.distributed import gather, wait_for_all
-from hypernym.errors import DivergenceError, StoppedError, UsageError
+from hypernym.errors import DivergenceError, StoppedError
 from hypernym.files import make_folder, write_json
 from hypernym.progress import show_progress
 from hypernym.training.book import Book
 from hypernym.training.config import save_config
 from hypernym.training.curves import Curves
-from hypernym.training.log import MetricLog
+from hypernym.training.log import MetricLog, check_trackers
 from hypernym.training.saving import Calendar, save_kept
 from hypernym.training.stopping import heed_signals
-from hypernym.training.trainer import LATE, STOP, Trainer
+from hypernym.training.trainer import LATE, STOP, Trainer, told_what_to_try
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    import torch
 
     from hypernym.checkpoint import Card
     from hypernym.data.loader import Batch, TrainLoader
@@ -68,7 +68,7 @@ class FitReport:
     best_epoch: int
     best_score: float
     train_loss: float | None
-    """Mean over the last epoch; None where a resumed run had nothing left to do."""
+    """Mean over the last epoch, or over as much of it as was done."""
 
     seconds: float
     """Of this process; not of earlier ones that it resumed."""
@@ -99,7 +99,9 @@ def fit(course: Course, run: Path, device: torch.device, world: World, *, resume
         KeyboardInterrupt: the same, by Ctrl-C.
         UsageError: the device has too little memory for the batch.
     """
-    fitting = _Fitting(course, run, device, world)
+    check_trackers(course.config.track)
+    with told_what_to_try(course.config, world):
+        fitting = _Fitting(course, run, device, world)
     if world.is_first:
         make_folder(run)
         save_config(run / "config.yaml", course.config)
@@ -107,12 +109,11 @@ def fit(course: Course, run: Path, device: torch.device, world: World, *, resume
         fitting.resume()
     with heed_signals() as asked:
         try:
-            fitting.run_to_the_end(asked)
+            with told_what_to_try(course.config, world):
+                fitting.run_to_the_end(asked)
         except DivergenceError as mistake:
             fitting.tell_images(mistake)
             raise
-        except torch.OutOfMemoryError as cause:
-            raise UsageError(_advise_on_memory(course.config, world)) from cause
     return fitting.report()
 
 
@@ -197,6 +198,7 @@ class _Fitting:
                 message=str(mistake),
                 images=self._course.name_images(rows),
             )
+        wait_for_all(self._world)
 
     def _batches(self) -> Iterator[list[Batch]]:
         """Give this process's parts of every batch from the next step on."""
@@ -239,6 +241,7 @@ class _Fitting:
 
     def _leave(self, asked: StopRequest) -> NoReturn:
         """End as the signal says; everything is saved."""
+        wait_for_all(self._world)  # torchrun kills the others when one ends: let the first save
         if asked.signal == signal.SIGINT:
             raise KeyboardInterrupt
         name = asked.signal.name if asked.signal else "a signal to another process"
@@ -256,17 +259,9 @@ class _Fitting:
         }
         save_kept(
             self._run / "checkpoints" / name,
+            steps_done,
             keep,
             lambda folder: save_checkpoint(
                 folder, self._trainer.measured, self._course.card, progress, state
             ),
         )
-
-
-def _advise_on_memory(config: PretrainConfig, world: World) -> str:
-    a_part = config.batch_size // (world.size * config.accumulate)
-    return (
-        f"there is too little memory for {a_part} images at a time: try --accumulate "
-        f"{2 * config.accumulate}, which learns the same from parts of {max(1, a_part // 2)}, or "
-        f"--batch-size {max(1, config.batch_size // 2)}; --checkpoint-gradients saves memory too."
-    )

@@ -21,6 +21,9 @@ FUSED = {"adam", "adamw", "sgd", "momentum"}
 """Optimizers of torch itself, which have one kernel for all parameters; it can leave an update out
 without the host being asked."""
 
+MOMENTUM = {"sgd", "momentum"}
+NEEDS_SECOND_DERIVATIVES = {"adahessian"}
+
 TIMM_SCHEDULES = ("constant", "cosine", "poly", "tanh", "step", "multistep", "wsd")
 ONECYCLE = "onecycle"
 
@@ -39,7 +42,7 @@ class Schedule(Protocol):
 
 
 def make_optimizer(
-    model: nn.Module, options: OptimOptions, device: torch.device
+    model: nn.Module, options: OptimOptions, device: torch.device, *, scaled: bool = False
 ) -> torch.optim.Optimizer:
     """Make a timm optimizer; biases and one-dimensional parameters get no weight decay.
 
@@ -47,23 +50,35 @@ def make_optimizer(
         model: The timm model itself: decay by layers asks it for its layers.
         options: Which, and how fast.
         device: Where the model lies.
+        scaled: Whether a scaler of gradients may leave out updates (fp16).
 
     Raises:
-        UsageError: timm has no such optimizer.
+        UsageError: timm has no such optimizer, or it cannot be used here.
     """
-    known = list_optimizers()
+    known = [name for name in list_optimizers() if name not in NEEDS_SECOND_DERIVATIVES]
     if options.name not in known:
         hint = nearest(options.name, known)
         raise UsageError(f"--optim.name {options.name}: timm has no such optimizer{hint}.")
     extra: dict[str, Any] = {}
     if options.layer_decay < 1:
         extra["layer_decay"] = options.layer_decay
-    if device.type == "cuda" and options.name in FUSED:
+    # The fused kernel of SGD leaves its momentum uninitialised where the first update is left out.
+    if device.type == "cuda" and options.name in FUSED and not (scaled and options.name in MOMENTUM):
         extra["fused"] = True
-    optimizer: torch.optim.Optimizer = create_optimizer_v2(
-        model, opt=options.name, lr=options.lr, weight_decay=options.weight_decay, **extra
-    )
+    try:
+        optimizer: torch.optim.Optimizer = create_optimizer_v2(
+            model, opt=options.name, lr=options.lr, weight_decay=options.weight_decay, **extra
+        )
+    except (AssertionError, ImportError, RuntimeError, TypeError, ValueError) as cause:
+        raise UsageError(
+            f"--optim.name {options.name} cannot be used here ({' '.join(str(cause).split())})."
+        ) from cause
     return optimizer
+
+
+def is_fused(optimizer: torch.optim.Optimizer) -> bool:
+    """Tell whether one kernel updates all parameters, and leaves out an update when told."""
+    return bool(optimizer.param_groups[0].get("fused"))
 
 
 def make_schedule(

@@ -16,6 +16,7 @@ from hypernym.distributed import agree
 from hypernym.engine import count_loaders
 from hypernym.errors import UsageError
 from hypernym.hierarchy.levels import make_levels
+from hypernym.hierarchy.scheme import Scheme
 from hypernym.inference import measure
 from hypernym.losses.distillation import Trust
 from hypernym.losses.schemes import make_distillation, make_loss
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from hypernym.training.config import LossOptions, PretrainConfig
     from hypernym.training.task import Task
     from hypernym.training.teacher import CachedTeacher, Teacher
+
+
+MEASURED_AT_A_TIME = 128
+"""Images: whatever the batch of training is, so that a measurement fits where a step fits."""
 
 
 def plan_pretraining(
@@ -114,7 +119,7 @@ def plan_pretraining(
             dataset,
             split,
             view,
-            batch_size=config.batch_size,
+            batch_size=MEASURED_AT_A_TIME,
             workers=workers,
             pin=on_gpu,
             rank=world.rank,
@@ -148,11 +153,12 @@ def _make_task(
 ) -> Task:
     """Choose what is learned from: labels, a teacher, or both."""
     options, distill = config.loss, config.distill
+    is_semantic = config.scheme == Scheme.SEMANTIC
     criterion = make_loss(
         config.scheme,
         levels,
         label_smoothing=options.label_smoothing,
-        weights_L=_weigh_depths(levels, dataset, options),
+        weights_L=_weigh_depths(levels, dataset, options) if is_semantic else [],
         gamma_neg=options.gamma_neg,
         gamma_pos=options.gamma_pos,
         clip=options.clip,
@@ -195,19 +201,18 @@ def _call_teacher(
     cache = TeacherCache(config.distill.cache, teacher, tree, dataset.card["digest"], num_images)
     say(str(cache))
 
-    def fill() -> None:
-        if not cache.is_filled():
-            batches = make_eval_loader(
-                dataset,
-                "train",
-                make_eval_transform(teacher.view),
-                batch_size=config.batch_size,
-                workers=count_loaders(config.workers),
-                pin=device.type == "cuda",
-            )
-            cache.fill(batches, device)
-
-    agree(world, fill)
+    if not agree(world, cache.is_filled):
+        batches = make_eval_loader(
+            dataset,
+            "train",
+            make_eval_transform(teacher.view),
+            batch_size=MEASURED_AT_A_TIME,
+            workers=count_loaders(config.workers),
+            pin=device.type == "cuda",
+            rank=world.rank,
+            world=world.size,
+        )
+        cache.fill(batches, device, world)
     return cache.open()
 
 
@@ -220,8 +225,12 @@ def _weigh_depths(levels: Levels, dataset: Dataset, options: LossOptions) -> lis
     weights: list[float] = levels.weights_L(
         options.max_weight, images_C, use_deepest=options.use_deepest
     ).tolist()
-    if not any(weights):
-        raise UsageError("--loss.no-use-deepest leaves nothing to learn: the tree has one depth.")
+    classes_L = levels.counts_L.tolist()
+    if not any(weight and classes > 1 for weight, classes in zip(weights, classes_L, strict=True)):
+        raise UsageError(
+            "--loss.no-use-deepest leaves nothing to learn: no depth but the deepest has more than "
+            "one class."
+        )
     return weights
 
 

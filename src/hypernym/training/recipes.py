@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hypernym.errors import UsageError
+from hypernym.hierarchy.scheme import Distillation, Scheme
 from hypernym.training.config import (
     AugmentOptions,
     LossOptions,
@@ -78,6 +80,40 @@ def resolve_config(recipe: RecipeName, given: dict[str, Any]) -> PretrainConfig:
         case "small":
             base = small()
     return PretrainConfig.model_validate(overlay(base.model_dump(), given))
+
+
+def check_given(config: PretrainConfig, given: dict[str, Any]) -> None:
+    """Refuse options that were given and that a run would take no notice of.
+
+    Raises:
+        UsageError: one has a meaning only beside another.
+    """
+    is_semantic, is_multi_label = (
+        config.scheme == scheme for scheme in (Scheme.SEMANTIC, Scheme.MULTI_LABEL)
+    )
+    by_logits = config.distill.kind == Distillation.LOGITS
+    needs = {
+        "loss.weights": (is_semantic, "--scheme semantic"),
+        "loss.max_weight": (is_semantic, "--scheme semantic"),
+        "loss.use_deepest": (is_semantic, "--scheme semantic"),
+        "loss.gamma_neg": (is_multi_label, "--scheme multi-label"),
+        "loss.gamma_pos": (is_multi_label, "--scheme multi-label"),
+        "loss.clip": (is_multi_label, "--scheme multi-label"),
+        "distill.temperature": (by_logits, "--distill.kind logits"),
+        "distill.trust": (not by_logits, "--distill.kind semantic"),
+        "augment.min_scale": (config.augment.view == "crop", "--augment.view crop"),
+        "head": (bool(config.start or config.pretrained), "--start or --pretrained"),
+    }
+    if config.teacher is None:
+        needs |= {f"distill.{name}": (False, "--teacher") for name in type(config.distill).model_fields}
+    usual = flatten(PretrainConfig().model_dump(mode="json"))
+    for name, value in flatten(given).items():
+        is_used, what = needs.get(name, (True, ""))
+        if not is_used and value != usual[name]:
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value} has a meaning only with {what}: leave it away, or "
+                f"add that."
+            )
 
 
 def flatten(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Rehearsal:
 
     loss: float
     picture: Path
-    """The first batch, as the model sees it."""
+    """The first batch, as the model sees it but for mixup and cutmix."""
 
     def __str__(self) -> str:
         """Return the summary for a person."""
@@ -73,31 +73,32 @@ def rehearse(course: Course, picture: Path, device: torch.device, world: World) 
     from torchvision.transforms.v2.functional import to_pil_image
     from torchvision.utils import make_grid
 
-    from hypernym.training.trainer import Trainer
+    from hypernym.training.trainer import Trainer, told_what_to_try
 
     config = course.config
-    size = course.card.preprocessing.size
     steps_per_epoch = course.loader.steps_per_epoch
-    trainer = Trainer(
-        course.task,
-        config,
-        device,
-        world,
-        num_steps=config.epochs * steps_per_epoch,
-        image_size=size,
-    )
-    parts = list(islice(course.loader.batches(0, 0), config.accumulate))
+    with told_what_to_try(config, world):
+        trainer = Trainer(
+            course.task,
+            config,
+            device,
+            world,
+            num_steps=max(config.epochs * steps_per_epoch, 1 + TIMED_STEPS),
+            image_size=course.card.preprocessing.size,
+        )
+        parts = list(islice(course.loader.batches(0, 0), config.accumulate))
+        records = trainer.take_step(parts) + trainer.catch_up()  # the first one warms up
+        began = time.monotonic()
+        for _ in range(TIMED_STEPS):
+            trainer.take_step(parts)
+        trainer.catch_up()
+        seconds = (time.monotonic() - began) / TIMED_STEPS
+        course.measure(trainer.measured)
     if world.is_first:
         make_folder(picture.parent)
         images = torch.cat([part.images for part in parts])[:SHOWN].cpu()
         with open_whole(picture) as stream:
             to_pil_image(make_grid(images, nrow=8, padding=2, pad_value=255)).save(stream, "PNG")
-    records = trainer.take_step(parts) + trainer.catch_up()  # the first one warms up
-    began = time.monotonic()
-    for _ in range(TIMED_STEPS):
-        trainer.take_step(parts)
-    trainer.catch_up()
-    seconds = (time.monotonic() - began) / TIMED_STEPS
     per_part = config.batch_size // (world.size * config.accumulate)
     return Rehearsal(
         model=config.model,

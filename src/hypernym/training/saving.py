@@ -54,21 +54,32 @@ class Calendar:
         self._saved = time.monotonic()
 
 
-def save_kept(folder: Path, keep: int, save: Callable[[Path], None]) -> None:
+def save_kept(folder: Path, step: int, keep: int, save: Callable[[Path], None]) -> None:
     """Save into `folder`; keep `keep` checkpoints in all, this one and those before it.
 
     Args:
         folder: `last` or `best`.
+        step: Steps done.
         keep: 1 or more.
         save: Writes a checkpoint to the folder that it is given, whole or not at all.
     """
     recover_folder(folder)
+    for leftover in folder.parent.glob(f".{folder.name}-*"):  # of a copy that was cut short
+        shutil.rmtree(leftover)
     if keep > 1 and folder.exists():
-        step = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["hypernym"]["step"]
-        with replace_folder(folder.with_name(f"{folder.name}-{step:08d}")) as copy:
-            for file in folder.iterdir():
-                os.link(file, copy / file.name)
+        before = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["hypernym"]["step"]
+        if before != step:  # a resumed run may save the same step again
+            with replace_folder(folder.with_name(f"{folder.name}-{before:08d}")) as copy:
+                for file in folder.iterdir():
+                    _link(file, copy / file.name)
     save(folder)
     older = sorted(folder.parent.glob(f"{folder.name}-*"))
     for superfluous in older[: max(0, len(older) - (keep - 1))]:
         shutil.rmtree(superfluous)
+
+
+def _link(file: Path, copy: Path) -> None:
+    try:
+        os.link(file, copy)
+    except OSError:  # not every file system has links
+        shutil.copy2(file, copy)

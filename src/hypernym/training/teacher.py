@@ -27,6 +27,7 @@ from hypernym.checkpoint import find_checkpoint, load_checkpoint
 from hypernym.data.classes import digest_classes
 from hypernym.data.transforms import Preprocessing
 from hypernym.decoding import Decoder
+from hypernym.distributed import ALONE, add_up, agree
 from hypernym.errors import MismatchError, OutputError, RunError, UsageError, nearest
 from hypernym.files import make_folder, read_json, sync_folder, write_json
 from hypernym.hierarchy.levels import make_levels
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hypernym.data.loader import Batch
+    from hypernym.distributed import World
     from hypernym.hierarchy.tree import Tree
 
 CACHE_VERSION = 1
@@ -354,45 +356,56 @@ class TeacherCache:
             )
         return True
 
-    def fill(self, batches: Iterable[Batch], device: torch.device) -> None:
+    def fill(self, batches: Iterable[Batch], device: torch.device, world: World = ALONE) -> None:
         """Ask the teacher once of each picture, and write the card when all is written.
 
         Args:
-            batches: Of the whole split, in any order, by the teacher's `view`.
+            batches: This process's share of the split, in any order, by the teacher's `view`.
             device: Where the teacher is.
+            world: The processes that share the work; each writes its own rows.
 
         Raises:
             OutputError: the disk has too little room.
             RunError: the batches do not hold each row once.
             MismatchError: what is there belongs to something else.
         """
-        if self.is_filled():
-            (self.folder / CACHE_CARD).unlink()  # or a fill that is cut short would leave it behind
-        make_folder(self.folder)
-        free = shutil.disk_usage(self.folder).free
-        if free < self.num_bytes:
-            raise OutputError(
-                f"{self} There are {free / GIB:.2f} GiB left: make room, or give another folder to "
-                f"--distill.cache."
-            )
         path = self.folder / CACHE_LOGITS
-        logits_NC = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=self._shape)
-        times_N = np.zeros(len(logits_NC), np.int64)
+        agree(world, self._make_room)
+        logits_NC = np.lib.format.open_memmap(path, mode="r+")
+        times_N = torch.zeros(len(logits_NC), dtype=torch.int64, device=device)
         largest = torch.finfo(torch.float16).max
         with show_progress("asking the teacher", len(logits_NC), "images") as advance:
             for batch in batches:
                 logits_BC = self._teacher(batch.images.to(device, non_blocking=True))
                 rows = batch.rows.numpy()
                 logits_NC[rows] = logits_BC.float().clamp(-largest, largest).half().cpu().numpy()
-                np.add.at(times_N, rows, 1)
-                advance(len(rows))
-        if (times_N != 1).any():
-            raise RunError(
-                f"{(times_N != 1).sum()} of {len(times_N)} pictures were not shown to the teacher once: "
-                f"the cache must be filled from the whole training split."
-            )
+                times_N.index_add_(0, batch.rows.to(device), torch.ones_like(batch.rows, device=device))
+                advance(len(rows) * world.size)
         logits_NC.flush()
-        with path.open("rb") as stream:
+        wrong = int((add_up(world, times_N) != 1).sum())
+        if wrong:
+            raise RunError(
+                f"{wrong} of {len(times_N)} pictures were not shown to the teacher once: the cache must "
+                f"be filled from the whole training split."
+            )
+        agree(world, self._finish)
+
+    def _make_room(self) -> None:
+        if self.is_filled():
+            (self.folder / CACHE_CARD).unlink()  # or a fill that is cut short would leave it behind
+        make_folder(self.folder)
+        path = self.folder / CACHE_LOGITS
+        path.unlink(missing_ok=True)  # of a fill that was cut short
+        free = shutil.disk_usage(self.folder).free
+        if free < self.num_bytes:
+            raise OutputError(
+                f"{self} There are {free / GIB:.2f} GiB left: make room, or give another folder to "
+                f"--distill.cache."
+            )
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=self._shape)
+
+    def _finish(self) -> None:
+        with (self.folder / CACHE_LOGITS).open("rb") as stream:
             os.fsync(stream.fileno())
         sync_folder(self.folder)
         write_json(self.folder / CACHE_CARD, "teacher", CACHE_VERSION, **self._card)

@@ -7,7 +7,7 @@ random state is ever saved.
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -21,11 +21,11 @@ from hypernym.distributed import World, add_up, share_buffers
 from hypernym.errors import DivergenceError, UsageError
 from hypernym.training.config import Precision
 from hypernym.training.mixing import Mixing
-from hypernym.training.optimizer import lr_of, make_optimizer, make_schedule
+from hypernym.training.optimizer import is_fused, lr_of, make_optimizer, make_schedule
 from hypernym.training.watch import StepRecord, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from torch import nn
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from hypernym.training.task import Task
 
 GRADIENT_NORM, STOP, LATE = "gradient_norm", "stop", "late"
+
+
+MOST_BAD_STEPS = 50
+"""Steps in a row whose fp16 gradients may overflow, each halving the scale, before it is no accident."""
 
 
 class Stateful(Protocol):
@@ -71,16 +75,17 @@ class Trainer:
         self._average = ModelEmaV3(self._classifier, config.ema, use_warmup=True) if config.ema else None
         self._model = self._wrap_model(image_size)
         task.forward_model = self._model
-        self._optimizer = make_optimizer(self._classifier.backbone, config.optim, device)
-        self._schedule = make_schedule(self._optimizer, config.schedule, config.optim.lr, num_steps)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision == torch.float16)
+        self._optimizer = make_optimizer(
+            self._classifier.backbone, config.optim, device, scaled=self._scaler.is_enabled()
+        )
+        self._schedule = make_schedule(self._optimizer, config.schedule, config.optim.lr, num_steps)
         self._mixing = Mixing(config.augment, _num_outputs(self._classifier))
         self._watch = Watch(device)
         # A scaler leaves out an update that is not finite, and so does a fused optimizer when told;
         # with any other one the host has to know before.
-        self._fused = device.type == "cuda" and bool(
-            getattr(self._optimizer, "_step_supports_amp_scaling", False)
-        )
+        self._fused = is_fused(self._optimizer)
+        self._bad_steps = 0
         self.steps_done = 0
 
     @property
@@ -144,8 +149,13 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned, when the measured weights have been loaded."""
+        fused = [group.get("fused") for group in self._optimizer.param_groups]
         for name, part in self._stateful().items():
-            part.load_state_dict(state[name])
+            if state[name]:  # a scaler that was off has no state
+                part.load_state_dict(state[name])
+        for group, own in zip(self._optimizer.param_groups, fused, strict=True):
+            if "fused" in group:
+                group["fused"] = own  # of this device, not of the one that the run was saved on
         if self._average is not None:
             self._classifier.backbone.load_state_dict(state["weights"])
         self.steps_done = state["steps_done"]
@@ -201,6 +211,15 @@ class Trainer:
                     record.step,
                     record.rows.tolist(),
                 )
+        finite = math.isfinite(record.values[GRADIENT_NORM])
+        self._bad_steps = 0 if finite else self._bad_steps + 1
+        if self._bad_steps == MOST_BAD_STEPS:
+            raise DivergenceError(
+                f"no gradient of the last {MOST_BAD_STEPS} steps was finite, at step {record.step}: "
+                f"begin a new run with --precision float32 or bf16, or a lower --optim.lr.",
+                record.step,
+                record.rows.tolist(),
+            )
         return record
 
     def _place_model(self) -> None:
@@ -226,15 +245,18 @@ class Trainer:
         model: nn.Module = self._classifier
         if self._world.size > 1:
             ids = [self._device.index] if self._device.type == "cuda" else None
-            model = DistributedDataParallel(model, device_ids=ids)
-            self._settle_buckets(model, image_size)
+            idle = self._settle_buckets(DistributedDataParallel(model, device_ids=ids), image_size, 1)
+            model = DistributedDataParallel(
+                model, device_ids=ids, gradient_as_bucket_view=True, find_unused_parameters=idle
+            )
+            self._settle_buckets(model, image_size, 2)
         if self._config.compile:
             compiled: nn.Module = torch.compile(model)  # type: ignore[assignment]
             return compiled
         return model
 
-    def _settle_buckets(self, model: nn.Module, image_size: int) -> None:
-        """Let DDP sort its buckets before the first step.
+    def _settle_buckets(self, model: nn.Module, image_size: int, passes: int) -> bool:
+        """Let DDP sort its buckets before the first step; tell whether some parameters get no gradient.
 
         It does so after its first backward pass. With three processes or more the order of a sum
         depends on the place in a bucket, so that the first step of a resumed run would differ in its
@@ -242,12 +264,14 @@ class Trainer:
         """
         buffers = [buffer.clone() for buffer in model.buffers()]
         images = torch.zeros(2, 3, image_size, image_size, dtype=torch.uint8, device=self._device)
-        for _ in range(2):
+        for _ in range(passes):
             model(images).sum().backward()
+        is_idle = [parameter.grad is None for parameter in model.parameters() if parameter.requires_grad]
         for buffer, before in zip(model.buffers(), buffers, strict=True):
             buffer.copy_(before)
         for parameter in model.parameters():
             parameter.grad = None
+        return any(is_idle)
 
     def _keep_to_ourselves(self) -> AbstractContextManager[Any]:
         """Add up gradients without summing them over the processes yet."""
@@ -274,7 +298,31 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
         case Precision.AUTO if device.type != "cuda":
             return torch.float32
         case Precision.AUTO:
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+            has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+            return torch.bfloat16 if has_bf16 else torch.float16
+
+
+@contextmanager
+def told_what_to_try(config: PretrainConfig, world: World) -> Iterator[None]:
+    """Turn a lack of memory into advice.
+
+    Raises:
+        UsageError: the device has too little memory for the batch.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as cause:
+        a_part = config.batch_size // (world.size * config.accumulate)
+        smaller = f"--batch-size {config.batch_size // 2}, --image-size, or another --model"
+        if a_part > 1:
+            smaller = (
+                f"--accumulate {2 * config.accumulate}, which takes parts of {a_part // 2} and learns "
+                f"the same, or --batch-size {config.batch_size // 2}"
+            )
+        raise UsageError(
+            f"there is too little memory for {a_part} images at a time: try {smaller}; "
+            f"--checkpoint-gradients saves memory too."
+        ) from cause
 
 
 def _autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:

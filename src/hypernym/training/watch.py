@@ -46,9 +46,10 @@ class Watch:
         """Send for the values (N,) of a step, in the order of the keys of `record.values`."""
         event = None
         if self._on_gpu:
+            stream = torch.cuda.current_stream(values.device)
             values = values.to("cpu", non_blocking=True)  # into pinned memory
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            event.record()
+            event.record(stream)
         self._pending.append((record, values, event))
 
     def take(self, *, everything: bool = False) -> Iterator[StepRecord]:
