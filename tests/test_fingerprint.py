@@ -6,11 +6,12 @@ from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+import imagehash
 import numpy as np
 import pytest
 from PIL import Image
 
-from hypernym.data.fingerprint import FINGERPRINT_BYTES, fingerprint
+from hypernym.data.fingerprint import FINGERPRINT_BYTES, HASH_SIDE, fingerprint, hash_grey
 from hypernym.data.images import Prepared, prepare_image
 from hypernym.preparation.rules import Recipe, make_rules
 from hypernym.world.classes import SMALL, leaves
@@ -107,6 +108,37 @@ def test_drawn_pictures_of_one_class_are_not_nearly_equal() -> None:
         pictures = [draw(drawn.id, 64, np.random.default_rng(seed)) for seed in range(6)]
         looks = [look(encode(picture, 95)) for picture in pictures]
         assert min(distance(*pair) for pair in combinations(looks, 2)) > 2 * MAX_DISTANCE
+
+
+def as_imagehash(picture: Image.Image) -> bytes:
+    """Return the library's hash of a picture averaged down to what the library looks at."""
+    grey = picture.convert("L").resize((64, 64), Image.Resampling.BOX)
+    return np.packbits(imagehash.phash(grey, hash_size=HASH_SIDE).hash).tobytes()
+
+
+def test_the_hash_is_that_of_imagehash() -> None:
+    for picture in map(make_texture, range(100)):
+        assert fingerprint(np.asarray(picture)) == as_imagehash(picture)
+
+
+def test_the_hash_of_photos_is_that_of_imagehash(photos: list[Image.Image]) -> None:
+    for photo in photos:
+        assert fingerprint(np.asarray(photo)) == as_imagehash(photo)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_least_contrast_is_that_of_the_standard_deviation(seed: int) -> None:
+    noise = np.random.default_rng(seed).standard_normal((64, 64))
+    for contrast in (7.8, 7.95, 8.05, 8.2):
+        grey = (128 + contrast * noise / noise.std()).round().astype(np.uint8)
+        assert (hash_grey(grey) is None) == (grey.std() < 8)
+
+
+def test_a_fourth_channel_is_not_looked_at() -> None:
+    pixels = np.asarray(make_texture(0))
+    for noise in (np.zeros_like(pixels), np.random.default_rng(0).integers(0, 256, pixels.shape)):
+        filled = np.concatenate([pixels, noise[:, :, :1]], axis=2).astype(np.uint8)
+        assert fingerprint(filled) == fingerprint(pixels)
 
 
 @pytest.mark.parametrize("grey", [0, 7, 255])

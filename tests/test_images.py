@@ -10,10 +10,10 @@ import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hypernym.data import images
-from hypernym.data.images import ImagePolicy, Prepared, Resize, decode_image, prepare_image
+from hypernym.data.images import ImagePolicy, Prepared, Resize, decode_image, is_resized, prepare_image
 from hypernym.data.rejections import Reason, Rejected, RejectionError
 
 SQUISH = ImagePolicy(64, Resize.SQUISH, 95)
@@ -441,3 +441,63 @@ def test_resizing_is_as_good_as_lanczos(form: str, size: tuple[int, int], resize
     # The picture is hard enough to tell: without anti-aliasing it would not pass.
     careless = original.resize(policy.target(*size), Image.Resampling.NEAREST)
     assert psnr(np.asarray(careless), np.asarray(reference)) < 33
+
+
+@pytest.mark.parametrize(
+    ("size", "decoded"),
+    [
+        ((127, 500), (127, 500)),
+        ((128, 255), (128, 255)),
+        ((255, 256), (255, 256)),
+        ((256, 256), (128, 128)),
+        ((257, 300), (129, 150)),
+        ((511, 900), (256, 450)),
+        ((512, 900), (128, 225)),
+        ((1100, 1200), (138, 150)),
+    ],
+)
+def test_a_jpeg_is_decoded_at_a_fraction_that_is_twice_the_target_or_more(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], decoded: tuple[int, int]
+) -> None:
+    shapes, resize = [], images._resize
+
+    def note(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+        shapes.append(pixels.shape)
+        return resize(pixels, width, height)
+
+    monkeypatch.setattr(images, "_resize", note)
+    prepare(encode(photo(*size), "JPEG"))
+    assert shapes == [(decoded[1], decoded[0], 4)]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("policy", [SQUISH, SHORT_EDGE])
+def test_a_photo_of_a_phone_is_turned_to_the_pixel_of_one_that_is_upright(
+    policy: ImagePolicy, orientation: int
+) -> None:
+    turned = with_orientation(photo(900, 700), "JPEG", orientation)
+    with Image.open(io.BytesIO(turned)) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+    assert decode_image(turned).tolist() == np.asarray(upright).tolist()
+    reference = upright.resize(policy.target(*upright.size), Image.Resampling.LANCZOS)
+    assert psnr(pixels_of(prepare(turned, policy)), np.asarray(reference)) > 30
+
+
+def test_what_only_pillow_refuses_is_stored_anew() -> None:
+    """Others may read the dataset with Pillow, which looks at segments that libjpeg passes over."""
+    jpeg = encode(quarters(40, 30), "JPEG", quality=95)
+    odd = jpeg[:2] + b"\xff\xee\x00\x07Adobe" + jpeg[2:]  # the segment ends before its numbers
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(odd))
+    stored = prepare(odd)
+    assert stored.jpeg != odd
+    found, wanted = (colours_of_quarters(pixels_of(of)) for of in (stored, prepare(jpeg)))
+    np.testing.assert_allclose(found, wanted, atol=4)
+
+
+def test_whether_an_image_is_resized_is_told_by_its_header() -> None:
+    for data in (encode(photo(100, 80), form) for form in ("JPEG", "PNG")):
+        assert is_resized(data, SQUISH)
+        assert is_resized(gzip.compress(data), SHORT_EDGE)
+        assert not is_resized(data, ImagePolicy(101, Resize.SQUISH, 95))
+    assert not is_resized(b"no image", SQUISH)

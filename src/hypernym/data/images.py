@@ -46,6 +46,9 @@ MIN_SIDE = 8
 MAX_UNPACKED_BYTES = 64 << 20
 """An image that unpacks to more from gzip is a bomb."""
 
+RESIZER = "torch"
+"""The module that resizes; imported with the first image that needs it, for it takes seconds."""
+
 SCRATCH_BYTES = 16 << 20
 """Pictures that are decoded to four megapixels or less are decoded into memory that is used again."""
 
@@ -164,6 +167,16 @@ def prepare_image(data: bytes, policy: ImagePolicy) -> Prepared | Rejected:
     except RejectionError as rejection:
         return rejection.rejected
     return prepared if unpacked is data else replace(prepared, form=f"{prepared.form} in gzip")
+
+
+def is_resized(data: bytes, policy: ImagePolicy) -> bool:
+    """Tell from the header of an image whether it will be resized; one that is rejected is not."""
+    try:
+        header = _read_header(_unpack(data))
+    except RejectionError:
+        return False
+    size = header.width, header.height
+    return policy.target(*size) != size
 
 
 def decode_image(data: bytes) -> Pixels:
@@ -403,7 +416,7 @@ def _resize(pixels: Pixels, width: int, height: int) -> Pixels:
     """Resize by anti-aliased bicubic interpolation, (H, W, C) to (height, width, C)."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    import torch
+    import torch  # `RESIZER`
     from torch.nn.functional import interpolate
 
     # A (1, C, H, W) view of pixels that lie channels-last: torch has a uint8 kernel for just that. The

@@ -1,7 +1,8 @@
 """The processes of this machine.
 
-Workers come from a fork server that has imported the function's module and nothing of the caller's:
-they start fast, hold no threads of the parent, and share its imports.
+Workers come from a fork server that has imported the function's module, what the caller says that it
+will need, and nothing else of the caller's: they start fast, hold no threads of the parent, and share
+its imports.
 
 Each worker has a thread here that hands it one task after another. So when a worker dies it is known
 which task it was at, and no other task is touched; `ProcessPoolExecutor` would lose all its workers,
@@ -23,10 +24,13 @@ from hypernym.engine.attempts import Engine, WorkerDiedError, attempt
 from hypernym.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
 
 MAX_LOADERS = 8
+
+THREADS = "OMP_NUM_THREADS"
+"""Read by torch and numpy when they are imported; without it each worker would take all cores."""
 
 MAIN_GUARD = (
     "in a script of your own, call hypernym only below `if __name__ == '__main__':`, for workers import "
@@ -62,9 +66,14 @@ def in_this_process() -> Iterator[Engine]:
 
 
 @contextmanager
-def on_processes(workers: int, function: Callable[..., object]) -> Iterator[Engine]:
-    """Attempt tasks on `workers` processes of this machine, which are killed at the end."""
-    _start_fork_server(function)
+def on_processes(
+    workers: int, function: Callable[..., object], imports: Sequence[str] = ()
+) -> Iterator[Engine]:
+    """Attempt tasks on `workers` processes of this machine, which are killed at the end.
+
+    `imports` are modules that every worker would import: the fork server does it once for all.
+    """
+    _start_fork_server(function, imports)
     crew = _Crew()
     threads = ThreadPoolExecutor(workers, thread_name_prefix="hypernym")
     try:
@@ -153,8 +162,7 @@ class _Crew:
 def _serve(pipe: Connection) -> None:
     """Live as a worker: say that we are ready, then answer each task."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # if the fork server is one that was here before ours
-    # torch, when a worker imports it, would take all cores.
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ[THREADS] = "1"  # for the same reason
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe.send_bytes(b"")
     while True:
@@ -170,14 +178,20 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _start_fork_server(function: Callable[..., object]) -> None:
+def _start_fork_server(function: Callable[..., object], imports: Sequence[str]) -> None:
     """Start the fork server deaf to Ctrl-C, as all its workers will be from their first moment."""
     module = str(getattr(function, "func", function).__module__)
-    preload = {__name__, module} - {"__main__"}  # a script may do anything when it is imported
+    preload = {__name__, module, *imports} - {"__main__"}  # a script may do anything when it is imported
     multiprocessing.get_context("forkserver").set_forkserver_preload(sorted(preload))
     resource_tracker.ensure_running()  # before: it ends with the mask as it likes it
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    threads = os.environ.get(THREADS)
+    os.environ[THREADS] = "1"  # so that what it imports starts no thread, which a fork would lose
     try:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if threads is None:
+            del os.environ[THREADS]
+        else:
+            os.environ[THREADS] = threads

@@ -14,7 +14,7 @@ from hypernym.engine.processes import in_this_process, on_processes
 from hypernym.errors import HypernymError, SourceError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
@@ -77,6 +77,7 @@ def run_tasks(
     workers: int,
     name: Callable[[Task], str],
     retries: int = 2,
+    imports: Sequence[str] = (),
 ) -> Generator[tuple[Task, Result | Failed], None, None]:
     """Call `function` on each task and give the results as they end, in any order.
 
@@ -84,7 +85,8 @@ def run_tasks(
     pickled. Tasks are taken from their iterable as the work goes on, at most two for each worker at a
     time. `workers` counts processes of this machine (one: everything runs in this process); a cluster
     that is running is asked for its own. Closing the generator ends the work at once: workers on this
-    machine are killed, tasks on a cluster cancelled.
+    machine are killed, tasks on a cluster cancelled. `imports` are modules that the function imports
+    late: processes of this machine then have them from the beginning, and share their memory.
 
     A task is tried again, `retries` times, when its worker died (the last time alone, with nothing
     else running that could be to blame) or when it raised OSError or SourceError; then it is Failed.
@@ -102,7 +104,7 @@ def run_tasks(
         case "dask":
             opened = on_dask(address, workers)
         case _:
-            opened = in_this_process() if workers == 1 else on_processes(workers, function)
+            opened = in_this_process() if workers == 1 else on_processes(workers, function, imports)
     return _run(opened, function, tasks, name, retries)
 
 

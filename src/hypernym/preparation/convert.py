@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hypernym.data.images import Prepared, prepare_image
+from hypernym.data.images import RESIZER, Prepared, is_resized, prepare_image
 from hypernym.data.rejections import Reason, Rejected, RejectionError
 from hypernym.data.shards import sample_key
+from hypernym.errors import SourceError
 from hypernym.files import open_whole
 from hypernym.preparation.seen import SEEN
 from hypernym.preparation.sketch import sketch_image
@@ -79,6 +80,16 @@ def convert_part(task: NumberedPart, *, work: Path, rule: ConvertRule) -> int:
             writer.write_table(pa.Table.from_pylist(batch, SEEN))
             num_images += len(batch)
     return num_images
+
+
+def foresee_imports(part: Part, policy: ImagePolicy) -> tuple[str, ...]:
+    """Return what converting a part will import late, as far as its first image tells."""
+    try:
+        for image in part.images():
+            return (RESIZER,) if is_resized(image.read(), policy) else ()
+    except (RejectionError, SourceError, OSError):
+        pass  # whoever converts the part will tell
+    return ()
 
 
 def write_failed_part(task: NumberedPart, detail: str, *, work: Path) -> None:

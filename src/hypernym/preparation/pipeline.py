@@ -32,6 +32,7 @@ from hypernym.preparation.convert import (
     ConvertRule,
     NumberedPart,
     convert_part,
+    foresee_imports,
     table_path,
     write_failed_part,
 )
@@ -57,7 +58,7 @@ Result = TypeVar("Result")
 
 WORK = ".work"
 PLAN_VERSION = 2
-DECISIVE_PACKAGES = ("hypernym", "imagehash", "numpy", "pillow", "pyarrow", "simplejpeg", "torch")
+DECISIVE_PACKAGES = ("hypernym", "numpy", "pillow", "pyarrow", "simplejpeg", "torch")
 """Their versions may decide bytes: a preparation is resumed with those that it began with."""
 
 
@@ -92,9 +93,19 @@ class Workforce:
         function: Callable[[Task], Result],
         tasks: Iterable[Task],
         name: Callable[[Task], str],
+        imports: Sequence[str] = (),
     ) -> closing[Generator[tuple[Task, Result | Failed], None, None]]:
         """Return the results of some tasks as they end; leaving them stops the work at once."""
-        return closing(run_tasks(function, tasks, engine=self.engine, workers=self.workers, name=name))
+        return closing(
+            run_tasks(
+                function,
+                tasks,
+                engine=self.engine,
+                workers=self.workers,
+                name=name,
+                imports=imports,
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -298,7 +309,12 @@ def _convert(job: Preparation) -> tuple[int, int]:
     total, done = (None, 0) if job.source.is_stream else _count_parts(job)
     with (
         show_progress("converting", total, "parts", done=done) as advance,
-        job.workforce.run(function, _missing_parts(job, found), lambda task: task.part.name) as results,
+        job.workforce.run(
+            function,
+            _missing_parts(job, found),
+            lambda task: task.part.name,
+            _foresee_imports(job),
+        ) as results,
     ):
         for task, outcome in results:
             if isinstance(outcome, Failed):
@@ -311,6 +327,14 @@ def _convert(job: Preparation) -> tuple[int, int]:
             advance()
     write_json(listing, "parts", PLAN_VERSION, parts=found)
     return len(found), num_images
+
+
+def _foresee_imports(job: Preparation) -> tuple[str, ...]:
+    """Return what workers should have imported before they are many."""
+    if job.workforce.workers == 1 or job.workforce.engine != "processes" or job.source.is_stream:
+        return ()
+    first = next(job.source.find_parts(), None)
+    return foresee_imports(first, job.rules.images) if first else ()
 
 
 def _count_parts(job: Preparation) -> tuple[int, int]:
