@@ -2,7 +2,8 @@
 
     X.csv                columns child,parent and, if there is one, name: a row an edge
     X.json               nested objects and lists; records with id, name, children; hypernym's own
-                         tree.json and exports; the official file, by its key child_2_parent
+                         tree.json and exports; the official file, by its key child_2_parent; the
+                         categories of iNaturalist (kingdom to genus) and of COCO (supercategory)
     X.nwk, X.newick      Newick
     a folder             folders inside folders
     a networkx DiGraph   edges from parent to child (from Python)
@@ -158,8 +159,52 @@ def _json_rows(path: Path) -> Iterator[Row]:
             return _parent_rows(parents, document.get("class_description", {}))
         case {"format": "hypernym.taxonomy", "classes": classes}:
             return _nested_rows(classes, path)
+        case {"categories": list(categories)} | list(categories) if _are_categories(categories):
+            return _category_rows(categories, path)
         case _:
             return _nested_rows(document, path)
+
+
+RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
+"""What iNaturalist's categories state above the species, from the top down."""
+
+
+def _are_categories(items: list[Any]) -> bool:
+    """Tell whether a list is one of categories as COCO and iNaturalist publish them."""
+    return bool(items) and all(
+        isinstance(item, dict)
+        and isinstance(item.get("id"), int)
+        and isinstance(item.get("name"), str)
+        and "supercategory" in item
+        for item in items
+    )
+
+
+def _category_rows(items: list[dict[str, Any]], path: Path) -> Iterator[Row]:
+    """Walk categories.
+
+    With ranks (iNaturalist): a category goes by its id in digits, and what is above it by the whole path
+    from the kingdom down, for a plant and a bird may share the name of their genus. Without (COCO): a
+    category goes by its name, below its supercategory, unless that has the name of a category.
+    """
+    names = {item["name"] for item in items}
+    for item in items:
+        if RANKS[0] not in item:
+            above = item["supercategory"]
+            if not isinstance(above, str):
+                raise TreeError(f"{path}: {json.dumps(item)[:60]} has a supercategory that is no text.")
+            yield item["name"], "" if above in names else above, ""
+            continue
+        parent = ""
+        for rank in RANKS:
+            name = item.get(rank)
+            if not isinstance(name, str):
+                raise TreeError(f"{path}: {json.dumps(item)[:60]} states no {rank}: get the file anew.")
+            if name:
+                node = f"{parent}/{name}" if parent else name
+                yield node, parent, name
+                parent = node
+        yield str(item["id"]), parent, item["name"]
 
 
 def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

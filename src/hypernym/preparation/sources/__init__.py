@@ -10,6 +10,11 @@
     parquet       image bytes and labels in tables
     lists         a CSV or JSON-lines list of files
 
-Beneath them: `tars` walks the headers of a tar, `labels` reads class ids and `splits` split names,
-`places` opens what lies on a disk or in a store, and `part` says what all of them give.
+    voc, coco, inaturalist, cifar, imagenet, food251
+                  datasets as their owners publish them
+
+Beneath them: `annotated` brings annotations and images together, `gzipped` does so in one pass over a
+stream, `annotations` reads COCO's JSON, `tars` walks the headers of a tar, `labels` reads class ids and
+`splits` split names, `places` opens what lies on a disk or in a store, and `part` says what all of them
+give.
 """

@@ -12,15 +12,23 @@ from typing import TYPE_CHECKING
 
 from hypernym.errors import SourceError
 from hypernym.preparation.sources.archives import is_class_tar, tars_in
+from hypernym.preparation.sources.cifar import BINARY, PICKLED, check_pickled, is_cifar
+from hypernym.preparation.sources.coco import is_coco
+from hypernym.preparation.sources.food251 import is_food251
+from hypernym.preparation.sources.imagenet import is_imagenet
+from hypernym.preparation.sources.inaturalist import is_inaturalist
 from hypernym.preparation.sources.parquet import tables_in
 from hypernym.preparation.sources.part import IMAGE_SUFFIXES, Layout
 from hypernym.preparation.sources.places import FileSpan, list_folder, open_file, refused_reads
 from hypernym.preparation.sources.rows import LIST_SUFFIXES
 from hypernym.preparation.sources.splits import split_of
 from hypernym.preparation.sources.tars import refused_damage, walk_members
+from hypernym.preparation.sources.voc import is_voc, is_voc_member
 from hypernym.preparation.sources.webdataset import gather_samples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from hypernym.preparation.sources.part import Place
     from hypernym.preparation.sources.tars import Member
 
@@ -45,6 +53,17 @@ PACKED = {
 """What is not read, by its first bytes."""
 
 
+PUBLISHED: dict[Layout, Callable[[Collection[str]], bool]] = {
+    Layout.VOC: is_voc,
+    Layout.COCO: is_coco,
+    Layout.INATURALIST: is_inaturalist,
+    Layout.CIFAR: is_cifar,
+    Layout.IMAGENET_1K: is_imagenet,
+    Layout.FOOD_251: is_food251,
+}
+"""What tells datasets as their owners publish them, by the names in their folder."""
+
+
 def layout_of(place: Place) -> Layout:
     """Return the layout of what lies at a place.
 
@@ -59,6 +78,11 @@ def _layout_of_folder(folder: Place) -> Layout:
     entries = list_folder(folder)
     if any(entry.name == OWN_CARD for entry in entries):
         return Layout.WEBDATASET
+    names = {entry.name for entry in entries}
+    check_pickled(folder, {e.name for e in entries if not e.is_folder or e.name in PICKLED})
+    for layout, is_there in PUBLISHED.items():
+        if is_there(names):
+            return layout
     tars, tables = tars_in(folder), tables_in(folder)
     # Where tars or tables lie in folders for splits, these are no class folders.
     holders = {"data", *(e.name for e in entries if split_of(e.name))} if tars or tables else set()
@@ -95,8 +119,7 @@ def _layout_of_file(file: Place) -> Layout:
     if start.startswith(PARQUET):
         return Layout.PARQUET
     if start.startswith(GZIP):
-        _check_gzip(file)
-        return Layout.GZIP_TAR_OF_TARS
+        return _layout_of_gzip(file)
     for magic, name in PACKED.items():
         if start.startswith(magic):
             raise SourceError(f"{file} is packed by {name}, which is not read: unpack it first.")
@@ -110,6 +133,8 @@ def _layout_of_tar(tar: Place) -> Layout:
             next(walk_members(stream), None)
     if any(map(is_class_tar, members)):
         return Layout.TAR_OF_TARS
+    if any(is_voc_member(member.name) for member in members):
+        return Layout.VOC
     if _are_samples(members):
         return Layout.WEBDATASET
     if any(member.is_file and "/" in member.name.removeprefix("./") for member in members):
@@ -117,18 +142,23 @@ def _layout_of_tar(tar: Place) -> Layout:
     raise _no_classes(tar, [member.name for member in members])
 
 
-def _check_gzip(file: Place) -> None:
-    """Refuse a gzip'd tar of images, of which a part could not be found again."""
+def _layout_of_gzip(file: Place) -> Layout:
+    """Tell class tars from CIFAR; refuse a gzip'd tar of images, of which none could be found again."""
     try:
         with open_file(file) as packed, gzip.open(packed) as stream:
             first = next((member.name for member in walk_members(stream) if member.is_file), "")
     except (tarfile.ReadError, EOFError, zlib.error, gzip.BadGzipFile):
-        return  # its reader will say more
+        return Layout.GZIP_TAR_OF_TARS  # its reader will say more
+    top = first.removeprefix("./").partition("/")[0]
+    check_pickled(file, {top})
+    if top in BINARY:
+        return Layout.CIFAR
     if PurePosixPath(first).suffix.lower() in IMAGE_SUFFIXES:
         raise SourceError(
             f"{file} is a gzip'd tar of images; under gzip only a tar of class tars is read: unpack it "
             f"by gunzip, and give the tar."
         )
+    return Layout.GZIP_TAR_OF_TARS
 
 
 def _first_members(tar: Place) -> list[Member]:

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 from hypernym.errors import SourceError, UsageError
 from hypernym.preparation.sources import (
     archives,
+    cifar,
+    coco,
     folder_tars,
     folders,
+    food251,
+    imagenet,
+    inaturalist,
     lists,
     parquet,
     streams,
+    voc,
     webdataset,
 )
 from hypernym.preparation.sources.layouts import layout_of
@@ -71,11 +77,24 @@ def open_source(
     name = place.resolve().name if isinstance(place, Path) else place.name
     state = {"name": name, "size": size, "layout": str(layout), **stated}
     find_parts = _finder_of(layout, place, image_column, label_column, split_column)
+    if layout is Layout.INATURALIST and place.is_dir() and (files := inaturalist.state_of_stream(place)):
+        return Source(address, layout, {**state, "files": files}, find_parts, is_stream=True)
     if layout is Layout.GZIP_TAR_OF_TARS:
         return Source(address, layout, state, find_parts, is_stream=True)
     # To look once may mean to read a million headers: whoever asks again gets the same parts.
     found = cache(lambda: tuple(find_parts()))
     return Source(address, layout, state, lambda: iter(found()))
+
+
+PUBLISHED: dict[Layout, Callable[[Place], Iterator[Part]]] = {
+    Layout.VOC: voc.find_parts,
+    Layout.COCO: coco.find_parts,
+    Layout.INATURALIST: inaturalist.find_parts,
+    Layout.CIFAR: cifar.find_parts,
+    Layout.IMAGENET_1K: imagenet.find_parts,
+    Layout.FOOD_251: food251.find_parts,
+}
+"""What finds the parts of datasets as their owners publish them."""
 
 
 def _finder_of(  # noqa: PLR0911  # a layout a line
@@ -98,3 +117,5 @@ def _finder_of(  # noqa: PLR0911  # a layout a line
             return partial(parquet.find_parts, place, image, label)
         case Layout.LIST:
             return partial(lists.find_parts, place, image, label, split)
+        case _:
+            return partial(PUBLISHED[layout], place)

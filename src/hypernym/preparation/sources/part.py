@@ -60,6 +60,24 @@ class Layout(StrEnum):
     LIST = "list"
     """A CSV or JSON-lines list of paths and labels."""
 
+    VOC = "voc"
+    """Pascal VOC: XML annotations and image sets, in folders or in the published tars."""
+
+    COCO = "coco"
+    """MS-COCO: annotations/instances_train2017.json, train2017/ or train2017.zip."""
+
+    INATURALIST = "inaturalist"
+    """iNaturalist: train2018.json, val2018.json and the images they name."""
+
+    CIFAR = "cifar"
+    """CIFAR-10 or CIFAR-100, binary version."""
+
+    IMAGENET_1K = "imagenet-1k"
+    """ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and LOC_val_solution.csv."""
+
+    FOOD_251 = "food-251"
+    """train_info.csv, val_info.csv, class_list.txt and the images they name."""
+
 
 @dataclass(frozen=True)
 class SourceImage:

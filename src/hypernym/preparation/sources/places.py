@@ -98,7 +98,12 @@ def is_inside(folder: Place, path: str) -> bool:
     steps = PurePosixPath(path)
     if steps.is_absolute() or ".." in steps.parts or "\0" in path or "://" in path:
         return False
-    return not isinstance(folder, Path) or (folder / path).resolve().is_relative_to(folder.resolve())
+    if not isinstance(folder, Path):
+        return True
+    try:
+        return (folder / path).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in circles, names that no file can have
+        return False
 
 
 def state_of(file: Place) -> str:
