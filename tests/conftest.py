@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 
 from hypernym.commands import tree
 from hypernym.commands.prepare import prepare
@@ -57,6 +60,22 @@ def dataset(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     prepare(world, path, min_images=3, val_per_class=2, size=32, workers=1)
     tree.build(path)
     return open_dataset(path)
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Images with one to three of three labels."""
+    folder = tmp_path_factory.mktemp("several")
+    lines = []
+    for number in range(36):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.jpg", quality=90)
+        labels = [label for label, step in (("a", 1), ("b", 2), ("c", 3)) if number % step == 0]
+        lines.append(json.dumps({"path": f"{number}.jpg", "labels": labels}))
+    (folder / "list.jsonl").write_text("\n".join(lines))
+    made = folder / "dataset"
+    prepare(folder / "list.jsonl", made, min_images=3, val_per_class=2, size=32, workers=1)
+    return open_dataset(made)
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
+from conftest import TINY
+from torchmetrics.classification import MultilabelAveragePrecision
 
+from hypernym.checkpoint import find_checkpoint, load_checkpoint
 from hypernym.cli import main
+from hypernym.commands import tree
 from hypernym.commands.evaluate import evaluate
 from hypernym.commands.predict import predict
+from hypernym.commands.pretrain import pretrain
+from hypernym.data.loader import make_eval_loader
+from hypernym.data.transforms import make_eval_transform
 from hypernym.errors import UsageError
 from hypernym.hierarchy.rule import Rule
+from hypernym.training.config import PretrainConfig
 from hypernym.world.drawing import draw
 
 if TYPE_CHECKING:
@@ -33,7 +42,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_report_holds_every_figure(run: Path, dataset: Dataset) -> None:
     found = evaluate(run, dataset.path, batch_size=5)
     written = json.loads((run / "report.json").read_text())
-    assert (written["format"], written["version"]) == ("hypernym.report", 2)
+    assert (written["format"], written["version"]) == ("hypernym.report", 3)
     images = dataset.card["splits"]["val"]["images"]
     for answer in ("path_mistakes", "leaf_mistakes"):
         assert written[answer]["images"] == images
@@ -96,3 +105,25 @@ def test_a_rule_is_an_option_of_the_command_line(
 def test_a_threshold_for_the_rule_leaf_is_refused(run: Path, picture: Path) -> None:
     with pytest.raises(UsageError, match="leave one out"):
         predict(run, [picture], rule=Rule.LEAF, threshold=0.7)
+
+
+def test_average_precision_looks_at_all_labels_of_an_image(several: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "edges.csv").write_text("child,parent\na,\nb,\nc,\n")
+    tree.build(several.path, taxonomy=tmp_path / "edges.csv")
+    options = TINY | {"scheme": "multi-label", "epochs": 1, "batch_size": 8}
+    config = PretrainConfig.model_validate(options)
+    pretrain(several.path, tmp_path / "run", recipe="small", options=config)
+    found = evaluate(tmp_path / "run", several.path, split="train", workers=0, batch_size=7)
+    assert found.several_labels
+    assert "mAP looks at all of them" in str(found)
+
+    model = load_checkpoint(find_checkpoint(tmp_path / "run"))
+    view = make_eval_transform(model.card.preprocessing)
+    loader = make_eval_loader(several, "train", view, batch_size=7, workers=0, pin=False)
+    oracle = MultilabelAveragePrecision(3, average="macro", thresholds=None)
+    with torch.no_grad():
+        for batch in loader:
+            assert batch.present is not None
+            oracle.update(model.classifier(batch.images).sigmoid(), batch.present.int())
+    assert found.average_precision is not None
+    assert found.average_precision.macro == pytest.approx(oracle.compute().item(), abs=1e-5)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import multiprocessing
 import pickle
 import random
@@ -19,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hypernym.commands.prepare import prepare
 from hypernym.data.dataset import Dataset, open_dataset
 from hypernym.data.loader import Batch, make_eval_loader, make_train_loader
 from hypernym.data.order import Request, Sharing, Sizes, TrainOrder, balance_rows
@@ -257,22 +255,6 @@ def test_augmentation_differs_between_images_epochs_and_repeats(dataset: Dataset
         assert not any(torch.equal(one, two) for one, two in itertools.combinations(images, 2))
     holes = {draw(augmentation, chance_of(text), 32, 32, 32).hole for text in "abcdef"}
     assert len(holes) == 6
-
-
-@pytest.fixture(scope="module")
-def several(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Images with one to three of three labels."""
-    folder = tmp_path_factory.mktemp("several")
-    lines = []
-    for number in range(36):
-        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.jpg", quality=90)
-        labels = [label for label, step in (("a", 1), ("b", 2), ("c", 3)) if number % step == 0]
-        lines.append(json.dumps({"path": f"{number}.jpg", "labels": labels}))
-    (folder / "list.jsonl").write_text("\n".join(lines))
-    made = folder / "dataset"
-    prepare(folder / "list.jsonl", made, min_images=3, val_per_class=2, size=32, workers=1)
-    return open_dataset(made)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

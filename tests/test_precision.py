@@ -158,3 +158,17 @@ def test_a_label_makes_its_ancestors_positive_and_what_is_beneath_it_unknown(
         for other in range(size):
             expected = UNKNOWN if is_beneath(other, label) else 0
             assert row[other] == (1 if is_beneath(label, other) else expected)
+
+
+@given(tree=forests(12), seed=st.integers(0, 99))
+def test_targets_of_several_labels_are_those_of_each_put_together(tree: Tree, seed: int) -> None:
+    present = torch.rand(5, len(tree.ids), generator=torch.Generator().manual_seed(seed)) < 0.3
+    targets = TreeTargets(make_levels(tree), torch.device("cpu"))
+    found = targets.of_several(present)
+    for image in range(5):
+        each = [targets.of(torch.tensor([label]))[0].tolist() for label in range(len(tree.ids))]
+        mine = [each[label] for label in present[image].nonzero()[:, 0].tolist()]
+        for place in range(len(tree.ids)):
+            told = {row[place] for row in mine}
+            expected = 1 if 1 in told else UNKNOWN if UNKNOWN in told else 0
+            assert found[image, place] == expected

@@ -263,7 +263,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_update(
         updates += 1
 
     monkeypatch.setattr(Trainer, "_update", count_update)
-    monkeypatch.setattr(trainer, "clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
+    monkeypatch.setattr(trainer, "get_total_norm", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(DivergenceError, match="the gradient norm became nan at step 1"):
         train(dataset, tmp_path / "run", epochs=1)
     assert updates == 0
@@ -315,7 +315,7 @@ def test_gradients_that_are_never_finite_stop_an_fp16_run(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "MOST_BAD_STEPS", 4)
-    monkeypatch.setattr(trainer, "clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+    monkeypatch.setattr(trainer, "get_total_norm", lambda *_: torch.tensor(float("inf")))
     with pytest.raises(DivergenceError, match=r"no gradient of the last 4 steps was finite, at step 4"):
         train(dataset, tmp_path / "run", epochs=1, precision="fp16")
     assert "Infinity" not in (tmp_path / "run/metrics.jsonl").read_text()
@@ -323,7 +323,7 @@ def test_gradients_that_are_never_finite_stop_an_fp16_run(
 
 def test_a_run_that_saved_nothing_is_in_nobodys_way(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(trainer, "clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
+        patched.setattr(trainer, "get_total_norm", lambda *_: torch.tensor(float("nan")))
         with pytest.raises(DivergenceError):
             train(dataset, tmp_path / "run", epochs=1)
     train(dataset, tmp_path / "run", epochs=1, optim={"lr": 0.001})

@@ -116,8 +116,17 @@ class EvaluationCounter:
         self._coverage = CoverageCounter(levels, device)
         self._precision = AveragePrecisionCounter() if keep_scores else None
 
-    def update(self, logits_BC: torch.Tensor, labels_B: torch.Tensor) -> None:
-        """Count a batch of logits (B, C) against labels (B,)."""
+    def update(
+        self,
+        logits_BC: torch.Tensor,
+        labels_B: torch.Tensor,
+        present_BK: torch.Tensor | None = None,
+    ) -> None:
+        """Count a batch of logits (B, C) against labels (B,).
+
+        Where images have several labels, average precision looks at all of them (B, K), and everything
+        else at the first.
+        """
         self._accuracy.update(logits_BC, labels_B)
         self._calibration.update(logits_BC, labels_B)
         log_probability_BC = self._decoder.log_probabilities(logits_BC)
@@ -126,7 +135,9 @@ class EvaluationCounter:
         self._leaf_mistakes.update(self._decoder.find_leaf(log_probability_BC).ends, labels_B)
         self._coverage.update(path.labels, path.probabilities, labels_B)
         if self._precision is not None:
-            self._precision.update(log_probability_BC, self._targets.of(labels_B))
+            targets = self._targets
+            targets_BC = targets.of(labels_B) if present_BK is None else targets.of_several(present_BK)
+            self._precision.update(log_probability_BC, targets_BC)
 
     def merge(self, other: EvaluationCounter) -> None:
         """Add what another counter of the same model has counted."""
@@ -179,7 +190,7 @@ def measure(
     Each process counts the batches that it is given; all of them return the accuracy over all images.
     """
     counter = AccuracyCounter(levels, device)
-    for logits_BC, labels_B in run_model(classifier, batches, device, world, total):
+    for logits_BC, labels_B, _ in run_model(classifier, batches, device, world, total):
         counter.update(logits_BC, labels_B)
     add_up(world, counter.counts)
     return counter.compute()
@@ -202,8 +213,8 @@ def measure_all(
     levels = make_levels(model.card.tree)
     counter = EvaluationCounter(levels, model.card.scheme, device, keep_scores=keep_scores)
     classifier = model.classifier.to(device)
-    for logits_BC, labels_B in run_model(classifier, batches, device, world, total):
-        counter.update(logits_BC, labels_B)
+    for logits_BC, labels_B, present_BK in run_model(classifier, batches, device, world, total):
+        counter.update(logits_BC, labels_B, present_BK)
     counter.sum_up(world)
     return counter.compute()
 
@@ -215,15 +226,20 @@ def run_model(
     device: torch.device,
     world: World,
     total: int,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Give logits (B, C) and labels (B,) of each batch, of `total` images, in evaluation mode."""
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]]:
+    """Run the model in evaluation mode, over `total` images.
+
+    Returns:
+        For each batch logits (B, C), labels (B,) and, where images have several, all of them (B, K).
+    """
     was_training = classifier.training
     classifier.eval()
     done = shown = 0
     with show_progress("evaluating", total, "images") as advance:
         for batch in batches:
             logits_BC = classifier(batch.images.to(device, non_blocking=True))
-            yield logits_BC, batch.labels.to(device, non_blocking=True)
+            present_BK = None if batch.present is None else batch.present.to(device)
+            yield logits_BC, batch.labels.to(device, non_blocking=True), present_BK
             done = min(total, done + world.size * len(batch.labels))
             advance(done - shown)
             shown = done

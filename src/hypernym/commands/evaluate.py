@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hypernym.metrics.mistakes import Mistakes
     from hypernym.metrics.precision import AveragePrecision
 
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 GIB = 1 << 30
 SHOWN_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 DEPTHS = ["depth", "classes", "images", "accuracy", "chance", "calibration error"]
@@ -68,6 +68,10 @@ class EvaluateReport:
     score_bytes: int
     """Memory that the scores for the average precision take."""
 
+    several_labels: bool
+    """Whether images have several labels: then average precision looks at all of them, and everything
+    else at the first."""
+
     def __str__(self) -> str:
         """Return the summary for a person; all shares are in %."""
         found = self.accuracy
@@ -98,6 +102,8 @@ class EvaluateReport:
             f"  semantic top-1 {_percent(found.semantic_top1)} (chance {semantic_chance})\n"
             f"  mAP            {self._describe_precision()}\n"
         )
+        if self.several_labels:
+            summary += "  Images have several labels: mAP looks at all of them, all else at the first.\n"
         return (
             f"{summary}\n{_table(DEPTHS, depths)}\n"
             "From answer (end of the path at 0.5, or most probable leaf) to label; F1 with ancestors\n"
@@ -197,6 +203,7 @@ def evaluate(
         found.coverage,
         found.average_precision,
         score_bytes,
+        opened.card["several_labels"],
     )
     fields = {**asdict(report), "checkpoint": str(folder), "dataset": str(dataset)}
     if world.is_first:

@@ -171,3 +171,16 @@ class TreeTargets:
         # where there is no ancestor, the label is marked once more
         marked_BL = torch.where(ancestors_BL != NONE, ancestors_BL, labels_B[:, None])
         return targets_BC.scatter_(1, marked_BL, 1)
+
+    def of_several(self, present_BK: torch.Tensor) -> torch.Tensor:
+        """Return targets, int8 (B, C), of images with several labels, bool (B, K).
+
+        A class is positive if it is for one of the labels, and unknown if it is beneath one of them and
+        positive for none.
+        """
+        image_P, label_P = present_BK.nonzero(as_tuple=True)
+        targets_PC = self.of(label_P)
+        none_BC = torch.zeros(len(present_BK), targets_PC.shape[1], device=present_BK.device)
+        positive_BC = none_BC.index_add(0, image_P, (targets_PC == 1).float()) > 0
+        unknown_BC = none_BC.index_add(0, image_P, (targets_PC == UNKNOWN).float()) > 0
+        return torch.where(positive_BC, 1, torch.where(unknown_BC, UNKNOWN, 0)).to(torch.int8)

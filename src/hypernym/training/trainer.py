@@ -14,7 +14,7 @@ import torch
 from timm.layers import convert_sync_batchnorm
 from timm.utils import ModelEmaV3
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from hypernym.data.loader import derive_seed
 from hypernym.distributed import World, add_up, share_buffers
@@ -178,8 +178,11 @@ class Trainer:
 
     def _clip(self) -> torch.Tensor:
         self._scaler.unscale_(self._optimizer)
-        largest = self._config.optim.clip_norm or math.inf
-        return clip_grad_norm_(self._classifier.parameters(), largest)
+        parameters = list(self._classifier.parameters())
+        norm = get_total_norm([each.grad for each in parameters if each.grad is not None])
+        if self._config.optim.clip_norm:
+            clip_grads_with_norm_(parameters, self._config.optim.clip_norm, norm)
+        return norm
 
     def _update(self, values: torch.Tensor) -> None:
         if self._scaler.is_enabled():
