@@ -10,4 +10,3 @@
 set -euo pipefail
 hypernym prepare "$1" "$2" --size 32 --quality 100 --val-per-class 10 --duplicates ignore
 hypernym tree build "$2" --taxonomy "$(dirname "$0")/../docs/examples/cifar100.csv"
-# Coming: hypernym transfer RUN "$2" OUT

@@ -11,4 +11,3 @@
 set -euo pipefail
 hypernym prepare "$1" "$2" --min-images 50 --val-per-class 10 --duplicates ignore
 hypernym tree build "$2" --taxonomy "$1/annotations/instances_val2014.json"
-# Coming: hypernym transfer RUN "$2" OUT

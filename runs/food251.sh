@@ -9,4 +9,3 @@
 # Tree       none is published
 set -euo pipefail
 hypernym prepare "$1" "$2" --min-images 20 --val-per-class 10 --duplicates ignore
-# Coming: hypernym transfer RUN "$2" OUT

@@ -10,4 +10,3 @@
 set -euo pipefail
 hypernym prepare "$1" "$2" --min-images 50 --val-per-class 10 --duplicates ignore
 hypernym tree build "$2" --inner branching
-# Coming: hypernym transfer RUN "$2" OUT

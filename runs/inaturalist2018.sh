@@ -11,4 +11,3 @@
 set -euo pipefail
 hypernym prepare "$1" "$2" --min-images 2 --val-per-class 1 --duplicates ignore
 hypernym tree build "$2" --taxonomy "$1/categories.json"
-# Coming: hypernym transfer RUN "$2" OUT

@@ -11,4 +11,3 @@
 set -euo pipefail
 hypernym prepare "$1" "$2" --min-images 20 --val-per-class 10 --duplicates ignore
 hypernym tree build "$2" --taxonomy "$(dirname "$0")/voc.csv"
-# Coming: hypernym transfer RUN "$2" OUT
