@@ -159,13 +159,12 @@ class _Fitting:
                 late = self._calendar.is_late() and world.is_first
                 records = trainer.take_step(parts, stop=asked.signal is not None, late=late)
                 ends_epoch = trainer.steps_done % self._steps_per_epoch == 0
-                is_due = self._is_due(records)
-                if ends_epoch or is_due:
+                if ends_epoch or self._is_due(records):
                     records += trainer.catch_up()  # nothing is saved that may have diverged
                 self._book.note(records, log)
                 if ends_epoch:
                     self._measure(log)
-                if is_due:
+                if self._is_due(records):  # also by what was told just now
                     self._save_last()
                 if any(record.values[STOP] for record in records):
                     self._leave(asked)
