@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import pytest
 
 from hypernym.commands.prepare import prepare
-from hypernym.engine import Failed, check_engine, run_tasks
+from hypernym.engine import Failed, check_engine, count_loaders, run_tasks
 from hypernym.engine.attempts import Engine, WorkerDiedError, attempt
 from hypernym.engine.tasks import _run
 from hypernym.errors import OutputError, SourceError, UsageError
@@ -607,3 +607,13 @@ def test_a_dataset_begun_on_processes_and_ended_on_any_engine_has_the_same_bytes
         if path.is_file() and path.name not in {"tree.json", "report.html"}:
             made = tmp_path / "dataset" / path.relative_to(dataset.path)
             assert made.read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.mark.parametrize(("cores", "beside", "loaders"), [(16, 1, 8), (4, 1, 3), (16, 4, 3), (8, 8, 0)])
+def test_processes_that_train_together_share_the_cores_for_loading(
+    monkeypatch: pytest.MonkeyPatch, cores: int, beside: int, loaders: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(beside))
+    assert count_loaders(None) == loaders
+    assert count_loaders(5) == 5

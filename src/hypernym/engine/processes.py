@@ -49,8 +49,14 @@ def count_workers(workers: int | None) -> int:
 
 
 def count_loaders(workers: int | None) -> int:
-    """Return how many processes load images beside a model: as asked, or one for each core but one."""
-    return min(MAX_LOADERS, count_workers(None) - 1) if workers is None else workers
+    """Return how many processes load images beside a model: as asked, or one for each core but one.
+
+    Of the cores that fall to this process, where torchrun has started several on this machine.
+    """
+    if workers is not None:
+        return workers
+    cores = count_workers(None) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(0, min(MAX_LOADERS, cores - 1))
 
 
 @contextmanager
