@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 GRADIENT_NORM, STOP, LATE = "gradient_norm", "stop", "late"
 
-
 MOST_BAD_STEPS = 50
 """Steps in a row whose fp16 gradients may overflow, each halving the scale, before it is no accident."""
 
