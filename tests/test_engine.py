@@ -13,23 +13,22 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
 from hypernym.commands.prepare import prepare
-from hypernym.engine import Failed, check_engine, count_loaders, run_tasks
+from hypernym.engine import Failed, check_engine, clusters, count_loaders, run_tasks
 from hypernym.engine.attempts import Engine, WorkerDiedError, attempt
 from hypernym.engine.tasks import _run
 from hypernym.errors import OutputError, SourceError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
-    from concurrent.futures import Future
 
     from hypernym.data.dataset import Dataset
 
@@ -617,3 +616,28 @@ def test_processes_that_train_together_share_the_cores_for_loading(
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(beside))
     assert count_loaders(None) == loaders
     assert count_loaders(5) == 5
+
+
+@pytest.mark.parametrize(("deaths", "is_refused"), [(0, False), (2, False), (3, True)])
+def test_a_worker_that_dies_while_it_is_asked_says_nothing_of_its_versions(
+    deaths: int, is_refused: bool
+) -> None:
+    asked = 0
+
+    def submit(function: Callable[[Any], Any], task: Any) -> Future[bytes]:  # noqa: ANN401
+        nonlocal asked
+        asked += 1
+        future: Future[bytes] = Future()
+        if asked <= deaths:
+            future.set_exception(WorkerDiedError("killed"))
+        else:
+            future.set_result(attempt(function, task))
+        return future
+
+    engine = Engine(submit, window=1, died=(WorkerDiedError,))
+    if is_refused:
+        with pytest.raises(UsageError, match="cannot run this hypernym"):
+            clusters._check_workers(engine, "Ray")
+    else:
+        clusters._check_workers(engine, "Ray")
+    assert asked == min(deaths + 1, 3)

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hypernym.engine.attempts import Engine, Raised, attempt, read_answer
+from hypernym.engine.attempts import Engine, Raised, WorkerDiedError, attempt, read_answer
 from hypernym.engine.processes import MAIN_GUARD
 from hypernym.errors import UsageError
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 20
 """Seconds until a cluster that does not answer is taken for absent."""
+
+CHECKS = 3
+"""Workers that are asked which hypernym they run, if the one before died."""
 
 
 @contextmanager
@@ -165,7 +168,10 @@ def _start_dask(workers: int) -> Iterator[Any]:
 def _check_workers(engine: Engine, cluster: str) -> None:
     """Check that a worker runs what we run: two versions would make two kinds of bytes."""
     ours = _name_versions()
-    answer = read_answer(engine, engine.submit(_name_versions, None))
+    for _ in range(CHECKS):
+        answer = read_answer(engine, engine.submit(_name_versions, None))
+        if not (isinstance(answer, Raised) and isinstance(answer.error, WorkerDiedError)):
+            break  # one that died of what it did before says nothing of its versions
     theirs = answer.error if isinstance(answer, Raised) else answer.value
     if theirs != ours:
         raise UsageError(
