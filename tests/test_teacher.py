@@ -28,9 +28,10 @@ from hypernym.hierarchy.tree import ROOT, Tree
 from hypernym.losses.distillation import Trust
 from hypernym.losses.schemes import make_distillation, make_loss
 from hypernym.models import Classifier, make_backbone
+from hypernym.training.cache import CACHE_CARD, CACHE_LOGITS, TeacherCache
 from hypernym.training.config import PretrainConfig
 from hypernym.training.task import DistillTask, LabelTask
-from hypernym.training.teacher import CACHE_CARD, CACHE_LOGITS, Teacher, TeacherCache, load_teacher
+from hypernym.training.teacher import Teacher, load_teacher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,10 +22,11 @@ from hypernym.losses.distillation import Trust
 from hypernym.losses.schemes import make_distillation, make_loss
 from hypernym.models import Classifier, make_backbone
 from hypernym.progress import say
+from hypernym.training.cache import TeacherCache
 from hypernym.training.loop import Course, Measured
 from hypernym.training.start import load_start
 from hypernym.training.task import DistillTask, LabelTask
-from hypernym.training.teacher import TeacherCache, load_teacher
+from hypernym.training.teacher import load_teacher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +38,10 @@ if TYPE_CHECKING:
     from hypernym.distributed import World
     from hypernym.hierarchy.levels import Levels
     from hypernym.hierarchy.tree import Tree
+    from hypernym.training.cache import CachedTeacher
     from hypernym.training.config import LossOptions, PretrainConfig
     from hypernym.training.task import Task
-    from hypernym.training.teacher import CachedTeacher, Teacher
+    from hypernym.training.teacher import Teacher
 
 
 MEASURED_AT_A_TIME = 128

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hypernym.models import Classifier
-    from hypernym.training.teacher import CachedTeacher, Teacher
+    from hypernym.training.cache import CachedTeacher
+    from hypernym.training.teacher import Teacher
 
 
 class Task(Protocol):
