@@ -45,6 +45,7 @@ from torchvision.datasets import ImageFolder
 from hypernym.commands.prepare import prepare
 from hypernym.data.dataset import Dataset, open_dataset
 from hypernym.data.loader import make_train_loader
+from hypernym.data.rows import SplitRows
 from hypernym.data.shards import INDEX_ROW, index_path
 from hypernym.data.transforms import Augmentation
 from hypernym.preparation.duplicates import Duplicates
@@ -213,7 +214,13 @@ def make_ways(dataset: Dataset, folder: Path) -> dict[str, Callable[[int], int]]
 
     def ours(augmentation: Augmentation) -> Callable[[int], int]:
         loader = make_train_loader(
-            dataset, augmentation, size=SIDE, batch_size=BATCH, seed=0, workers=0, pin=False
+            SplitRows(dataset, "train"),
+            augmentation,
+            size=SIDE,
+            batch_size=BATCH,
+            seed=0,
+            workers=0,
+            pin=False,
         )
         return lambda turn: sum(len(batch.rows) for batch in loader.batches(turn, 0))
 
@@ -275,7 +282,7 @@ def start(dataset: Dataset, workers: int) -> None:
     for balance in (0.0, 0.5):
         began = time.perf_counter()
         loader = make_train_loader(
-            dataset,
+            SplitRows(dataset, "train"),
             OFFICIAL,
             size=SIDE,
             batch_size=BATCH,

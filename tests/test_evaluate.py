@@ -18,6 +18,7 @@ from hypernym.commands.evaluate import evaluate
 from hypernym.commands.predict import predict
 from hypernym.commands.pretrain import pretrain
 from hypernym.data.loader import make_eval_loader
+from hypernym.data.rows import SplitRows
 from hypernym.data.transforms import make_eval_transform
 from hypernym.errors import UsageError
 from hypernym.hierarchy.rule import Rule
@@ -119,7 +120,7 @@ def test_average_precision_looks_at_all_labels_of_an_image(several: Dataset, tmp
 
     model = load_checkpoint(find_checkpoint(tmp_path / "run"))
     view = make_eval_transform(model.card.preprocessing)
-    loader = make_eval_loader(several, "train", view, batch_size=7, workers=0, pin=False)
+    loader = make_eval_loader(SplitRows(several, "train"), view, batch_size=7, workers=0, pin=False)
     oracle = MultilabelAveragePrecision(3, average="macro", thresholds=None)
     with torch.no_grad():
         for batch in loader:

@@ -22,6 +22,7 @@ from hypernym.data.dataset import Dataset, open_dataset
 from hypernym.data.loader import Batch, make_eval_loader, make_train_loader
 from hypernym.data.order import Request, Sharing, Sizes, TrainOrder, balance_rows
 from hypernym.data.policies import GREY, OPERATIONS, apply_randaugment, make_policy, shear
+from hypernym.data.rows import SplitRows
 from hypernym.data.shards import INDEX_ROW, index_path
 from hypernym.data.transforms import Augmentation, TrainTransform, draw, draw_crop, to_tensor
 from hypernym.errors import DatasetError, UsageError
@@ -53,7 +54,7 @@ def load(
     **options: Any,  # noqa: ANN401 - those of `make_train_loader`
 ) -> list[Batch]:
     options = {"size": 32, "batch_size": 12, "seed": 3, "pin": False, **options}
-    loader = make_train_loader(dataset, augmentation, workers=workers, **options)
+    loader = make_train_loader(SplitRows(dataset, "train"), augmentation, workers=workers, **options)
     return list(loader.batches(epoch, first_step))
 
 
@@ -196,7 +197,15 @@ def test_the_size_grows_evenly_in_steps_of_sixteen_to_the_last_epoch() -> None:
 
 def test_batches_of_an_epoch_have_its_size(dataset: Dataset) -> None:
     loader = make_train_loader(
-        dataset, ALL, size=48, first_size=16, epochs=3, batch_size=8, seed=0, workers=1, pin=False
+        SplitRows(dataset, "train"),
+        ALL,
+        size=48,
+        first_size=16,
+        epochs=3,
+        batch_size=8,
+        seed=0,
+        workers=1,
+        pin=False,
     )
     for epoch, size in enumerate((16, 32, 48)):  # persistent processes: they are told the epoch
         assert {batch.images.shape for batch in loader.batches(epoch, 0)} == {(8, 3, size, size)}
@@ -225,7 +234,14 @@ def test_the_number_of_processes_and_parts_changes_no_pixel(dataset: Dataset) ->
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_epoch_goes_on_from_any_step(dataset: Dataset, workers: int) -> None:
     loader = make_train_loader(
-        dataset, ALL, size=32, batch_size=12, accumulate=2, seed=3, workers=workers, pin=False
+        SplitRows(dataset, "train"),
+        ALL,
+        size=32,
+        batch_size=12,
+        accumulate=2,
+        seed=3,
+        workers=workers,
+        pin=False,
     )
     whole = list(loader.batches(2, 0))
     assert len(whole) == 2 * loader.steps_per_epoch
@@ -272,7 +288,7 @@ def test_all_labels_of_an_image_are_told_where_it_has_several(several: Dataset, 
 def test_evaluation_deals_out_whole_batches(several: Dataset) -> None:
     def batches(**share: int) -> list[Batch]:
         loader = make_eval_loader(
-            several, "train", lambda image: image, batch_size=4, workers=0, pin=False, **share
+            SplitRows(several, "train"), lambda image: image, batch_size=4, workers=0, pin=False, **share
         )
         return list(loader)
 
@@ -508,7 +524,9 @@ def large(dataset: Dataset, tmp_path: Path) -> Dataset:
 
 def test_nothing_that_grows_with_the_dataset_is_sent_or_copied(large: Dataset) -> None:
     before = set(multiprocessing.active_children())
-    loader = make_train_loader(large, PLAIN, size=32, batch_size=8, seed=0, workers=1, pin=False)
+    loader = make_train_loader(
+        SplitRows(large, "train"), PLAIN, size=32, batch_size=8, seed=0, workers=1, pin=False
+    )
     batches = loader.batches(0, 0)
     first = next(batches)
     (process,) = set(multiprocessing.active_children()) - before

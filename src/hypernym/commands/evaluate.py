@@ -161,6 +161,7 @@ def evaluate(
 
     from hypernym.checkpoint import check_classes, find_checkpoint, load_checkpoint
     from hypernym.data.loader import make_eval_loader
+    from hypernym.data.rows import SplitRows
     from hypernym.data.transforms import make_eval_transform
     from hypernym.distributed import join_world, local_device
     from hypernym.inference import choose_device, measure_all
@@ -173,8 +174,7 @@ def evaluate(
     score_bytes = count_bytes(num_images, len(model.card.tree.ids))
     with join_world() as world:
         batches = make_eval_loader(
-            opened,
-            split,
+            SplitRows(opened, split),
             make_eval_transform(model.card.preprocessing),
             batch_size=batch_size,
             workers=count_loaders(workers),

@@ -13,13 +13,11 @@ from __future__ import annotations
 import math
 import random
 import signal
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-import simplejpeg
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
@@ -27,14 +25,6 @@ from torch.utils.data import Dataset as TorchDataset
 from hypernym.data.device_transforms import augment_on_device, check_device_augmentation
 from hypernym.data.order import Request, Sharing, Sizes, TrainOrder
 from hypernym.data.policies import keep_random_state, make_policy
-from hypernym.data.shards import (
-    LABEL_ROW,
-    ShardReader,
-    index_path,
-    labels_path,
-    open_index,
-    shard_name,
-)
 from hypernym.data.transforms import TrainTransform, to_tensor
 from hypernym.errors import DatasetError
 
@@ -43,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hypernym.data.dataset import Dataset
+    from hypernym.data.rows import Rows
     from hypernym.data.transforms import Augmentation, Transform
 
 Value = TypeVar("Value")
@@ -80,73 +70,6 @@ class RawBatch(NamedTuple):
     present: torch.Tensor | None
 
 
-class SplitRows:
-    """The images of a split by their rows: bytes and labels. A copy in another process opens its own."""
-
-    def __init__(self, dataset: Dataset, split: str) -> None:
-        dataset.index(split)  # refuses what is no index, before a process is started
-        self._path = dataset.path
-        self._split = split
-        self._num_labels = len(dataset.classes) if dataset.card["several_labels"] else 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in ("_path", "_split", "_num_labels")}
-
-    @cached_property
-    def index(self) -> NDArray[np.void]:
-        """The index of the split, mapped into memory."""
-        return open_index(index_path(self._path, self._split))
-
-    @cached_property
-    def _labels(self) -> NDArray[np.void]:
-        return open_index(labels_path(self._path, self._split), LABEL_ROW)
-
-    @cached_property
-    def _reader(self) -> ShardReader:
-        return ShardReader(self._path / self._split)
-
-    def read(self, rows: NDArray[np.int64]) -> list[bytes]:
-        """Return the JPEG of each row.
-
-        Raises:
-            DatasetError: an image is not what was written.
-        """
-        return [self._reader.read(entry) for entry in self.index[rows]]
-
-    def decode(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-        """Give the pixels (H, W, 3) of each row.
-
-        Raises:
-            DatasetError: an image is not what was written, or was no JPEG when it was.
-        """
-        for entry in self.index[rows]:
-            jpeg = self._reader.read(entry)
-            try:
-                pixels_HWC: NDArray[np.uint8] = simplejpeg.decode_jpeg(jpeg, colorspace="RGB")
-            except ValueError as cause:
-                path = self._path / self._split / shard_name(int(entry["shard"]))
-                raise DatasetError(
-                    f"{path} holds an image at byte {entry['offset']} that cannot be decoded ({cause})."
-                ) from cause
-            yield pixels_HWC
-
-    def first_labels(self, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Return the label of each row, or the first of several: int64 (B,)."""
-        return torch.from_numpy(self.index[rows]["label"].astype(np.int64))
-
-    def present(self, rows: NDArray[np.int64]) -> torch.Tensor | None:
-        """Return which labels each row has, bool (B, K); None where images have one label each."""
-        if not self._num_labels:
-            return None
-        present_BK = torch.zeros(len(rows), self._num_labels, dtype=torch.bool)
-        # Not np.searchsorted: it would copy the whole column out of the file, for each batch.
-        labelled: Any = self._labels["row"]
-        for present_K, row in zip(present_BK, rows.tolist(), strict=True):
-            found = slice(bisect_left(labelled, row), bisect_right(labelled, row))
-            present_K[torch.from_numpy(self._labels["label"][found].astype(np.int64))] = True
-        return present_BK
-
-
 class TrainBatches(TorchDataset[Batch | DatasetError]):
     """Augmented batches by `Request`.
 
@@ -154,7 +77,7 @@ class TrainBatches(TorchDataset[Batch | DatasetError]):
     message.
     """
 
-    def __init__(self, rows: SplitRows, augmentation: Augmentation, seed: int) -> None:
+    def __init__(self, rows: Rows, augmentation: Augmentation, seed: int) -> None:
         self._rows = rows
         self._augmentation = augmentation
         self._seed = seed
@@ -181,7 +104,7 @@ class TrainBatches(TorchDataset[Batch | DatasetError]):
 class RawBatches(TorchDataset[RawBatch | DatasetError]):
     """Batches of stored images by `Request`, for a device that decodes them."""
 
-    def __init__(self, rows: SplitRows) -> None:
+    def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
     def __getitem__(self, request: Request) -> RawBatch | DatasetError:
@@ -197,7 +120,7 @@ class RawBatches(TorchDataset[RawBatch | DatasetError]):
 class EvalBatches(TorchDataset[Batch | DatasetError]):
     """Batches of a split, transformed without chance, by the range of their rows."""
 
-    def __init__(self, rows: SplitRows, transform: Transform) -> None:
+    def __init__(self, rows: Rows, transform: Transform) -> None:
         self._rows = rows
         self._transform = transform
 
@@ -211,7 +134,7 @@ class EvalBatches(TorchDataset[Batch | DatasetError]):
 
 
 def _describe(
-    source: SplitRows, rows: NDArray[np.int64]
+    source: Rows, rows: NDArray[np.int64]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Return the last three fields of a batch."""
     return source.first_labels(rows), torch.from_numpy(rows.copy()), source.present(rows)
@@ -284,7 +207,7 @@ class TrainLoader:
 
 
 def make_train_loader(
-    dataset: Dataset,
+    rows: Rows,
     augmentation: Augmentation,
     *,
     size: int,
@@ -301,10 +224,10 @@ def make_train_loader(
     world: int = 1,
     device: torch.device | None = None,
 ) -> TrainLoader:
-    """Return a loader over the train split.
+    """Return a loader of augmented batches.
 
     Args:
-        dataset: The dataset.
+        rows: The images.
         augmentation: What happens to each picture.
         size: Pixels of a side in the last epoch.
         first_size: Pixels of a side in epoch 0; by default `size`.
@@ -323,12 +246,10 @@ def make_train_loader(
     Raises:
         UsageError: the batch size does not fit the images, processes, parts or repeats; there is no
             such policy, or none on a device.
-        DatasetError: there is no train split.
     """
     make_policy(augmentation.policy, size)  # refuses what is no policy, before a process is started
-    rows = SplitRows(dataset, "train")
     order = TrainOrder(
-        rows.index["label"],
+        rows.labels_N,
         Sharing(batch_size, accumulate, repeats, rank, world),
         Sizes(size if first_size is None else first_size, size, epochs),
         balance=balance,
@@ -342,8 +263,7 @@ def make_train_loader(
 
 
 def make_eval_loader(
-    dataset: Dataset,
-    split: str,
+    rows: Rows,
     transform: Transform,
     *,
     batch_size: int,
@@ -352,16 +272,15 @@ def make_eval_loader(
     rank: int = 0,
     world: int = 1,
 ) -> Iterator[Batch]:
-    """Give every image of a split once, in the order of the index.
+    """Give every image once, in order.
 
     Whole batches are dealt out to the processes that measure, in turn, so that each batch is composed as
     with one process: some models and counters are exact only then.
 
     Raises:
-        DatasetError: there is no such split, or an image is not what was written.
+        DatasetError: an image is not what was written.
     """
-    rows = SplitRows(dataset, split)
-    number = len(rows.index)
+    number = len(rows)
     starts = range(rank * batch_size, number, world * batch_size)
     order = [range(start, min(start + batch_size, number)) for start in starts]
     batches = EvalBatches(rows, transform)

@@ -11,6 +11,7 @@ from timm.data import resolve_data_config
 from hypernym.checkpoint import Card
 from hypernym.data.images import Resize
 from hypernym.data.loader import make_eval_loader, make_train_loader
+from hypernym.data.rows import SplitRows
 from hypernym.data.transforms import Augmentation, Preprocessing, crop_mode_of, make_eval_transform
 from hypernym.distributed import agree
 from hypernym.engine import count_loaders
@@ -90,7 +91,7 @@ def plan_pretraining(
     classifier = Classifier(backbone, preprocessing.mean, preprocessing.std)
     augment = config.augment
     loader = make_train_loader(
-        dataset,
+        SplitRows(dataset, "train"),
         Augmentation(
             augment.view,
             augment.min_scale,
@@ -118,8 +119,7 @@ def plan_pretraining(
 
     def look_at(split: str) -> Iterator[Batch]:
         return make_eval_loader(
-            dataset,
-            split,
+            SplitRows(dataset, split),
             view,
             batch_size=MEASURED_AT_A_TIME,
             workers=workers,
@@ -205,8 +205,7 @@ def _call_teacher(
 
     if not agree(world, cache.is_filled):
         batches = make_eval_loader(
-            dataset,
-            "train",
+            SplitRows(dataset, "train"),
             make_eval_transform(teacher.view),
             batch_size=MEASURED_AT_A_TIME,
             workers=count_loaders(config.workers),
