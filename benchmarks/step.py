@@ -20,8 +20,9 @@ from hypernym.data.loader import Batch
 from hypernym.distributed import World
 from hypernym.losses.single import SingleLabelLoss
 from hypernym.models import Classifier, make_backbone
-from hypernym.training.config import OptimOptions, Precision, PretrainConfig
+from hypernym.training.config import PretrainConfig
 from hypernym.training.optimizer import make_optimizer
+from hypernym.training.options import OptimOptions, Precision
 from hypernym.training.task import LabelTask
 from hypernym.training.trainer import Trainer
 

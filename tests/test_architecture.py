@@ -22,6 +22,7 @@ COMMANDS = [
     "tree export",
     "pretrain",
     "evaluate",
+    "transfer",
     "predict",
     "verify",
 ]

@@ -29,8 +29,9 @@ from hypernym.hierarchy.scheme import Scheme
 from hypernym.losses.semantic import SemanticSoftmaxLoss
 from hypernym.models import make_backbone
 from hypernym.training import trainer
-from hypernym.training.config import OptimOptions, PretrainConfig, ScheduleOptions
+from hypernym.training.config import PretrainConfig
 from hypernym.training.optimizer import TIMM_SCHEDULES, lr_of, make_optimizer, make_schedule
+from hypernym.training.options import OptimOptions, ScheduleOptions
 from hypernym.training.trainer import Trainer
 from hypernym.training.watch import StepRecord, Watch
 
@@ -461,7 +462,8 @@ def test_an_unknown_key_in_yaml_names_the_nearest(dataset: Dataset, tmp_path: Pa
 TRACKING = """
 import sys
 from pathlib import Path
-from hypernym.training.config import PretrainConfig, Tracker
+from hypernym.training.config import PretrainConfig
+from hypernym.training.options import Tracker
 from hypernym.training.log import MetricLog
 config = PretrainConfig(track=(Tracker(sys.argv[1]),))
 for first_step in (0, 1):  # the second goes on with the first

@@ -7,7 +7,8 @@
     hn.pretrain("dataset", "run")
 
 Each verb is a command of the command line, with the same options; what it needs is imported when it
-is first used. The many options of `pretrain` are one object, `PretrainConfig`.
+is first used. The many options of `pretrain` are one object, `PretrainConfig`, and so
+are those of `transfer`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["PretrainConfig", "demo", "evaluate", "predict", "prepare", "pretrain", "tree", "verify"]
+__all__ = [
+    "PretrainConfig",
+    "TransferConfig",
+    "demo",
+    "evaluate",
+    "predict",
+    "prepare",
+    "pretrain",
+    "transfer",
+    "tree",
+    "verify",
+]
+CONFIGS = {"PretrainConfig": "training.config", "TransferConfig": "transfer.config"}
 
 if TYPE_CHECKING:
     from hypernym.commands import tree
@@ -25,15 +38,16 @@ if TYPE_CHECKING:
     from hypernym.commands.predict import predict
     from hypernym.commands.prepare import prepare
     from hypernym.commands.pretrain import pretrain
+    from hypernym.commands.transfer import transfer
     from hypernym.commands.verify import verify
     from hypernym.training.config import PretrainConfig
+    from hypernym.transfer.config import TransferConfig
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a verb, or the module of a family of verbs
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    place = "training.config" if name == "PretrainConfig" else f"commands.{name}"
-    module = import_module(f"{__name__}.{place}")
+    module = import_module(f"{__name__}.{CONFIGS.get(name, f'commands.{name}')}")
     return getattr(module, name, module)
 
 

@@ -130,7 +130,7 @@ def load_checkpoint(folder: Path) -> TrainedModel:
     Raises:
         RunError: the folder is missing or is not a checkpoint of this version.
     """
-    card, progress = _load_card(folder)
+    card, progress = load_card(folder)
     name = f"local-dir:{folder}"
     backbone = timm.create_model(name, pretrained=True, num_classes=len(card.class_ids))
     classifier = Classifier(backbone, card.preprocessing.mean, card.preprocessing.std)
@@ -149,7 +149,7 @@ def load_state(folder: Path, classifier: Classifier, card: Card) -> dict[str, An
     Raises:
         RunError: the checkpoint is of another dataset, or of another tree over it.
     """
-    found, _ = _load_card(folder)
+    found, _ = load_card(folder)
     if found.dataset_digest != card.dataset_digest:
         raise RunError(
             f"{folder} was trained on the dataset with digest {found.dataset_digest[:8]}, not "
@@ -212,7 +212,24 @@ def check_classes(card: Card, dataset: Dataset, folder: Path) -> None:
     )
 
 
-def _load_card(folder: Path) -> tuple[Card, dict[str, Any]]:
+def read_architecture(folder: Path) -> str:
+    """Return timm's name of the model in a folder of timm's hub form.
+
+    Raises:
+        RunError: the folder does not say.
+    """
+    try:
+        return str(json.loads((folder / CONFIG).read_text(encoding="utf-8"))["architecture"])
+    except (OSError, ValueError, KeyError, TypeError) as cause:
+        raise RunError(f"{folder / CONFIG} names no architecture of timm ({cause!r}).") from cause
+
+
+def load_card(folder: Path) -> tuple[Card, dict[str, Any]]:
+    """Read what travels with a model, and how far it had come; no weights.
+
+    Raises:
+        RunError: the folder is not a checkpoint of this version.
+    """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         own = dict(config["hypernym"])

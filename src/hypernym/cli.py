@@ -46,6 +46,7 @@ tree.command("hypernym.commands.tree:show", help="Print the tree, with counts of
 tree.command("hypernym.commands.tree:export", help="Write the tree as CSV, JSON, DOT, Newick or HTML.")
 app.command("hypernym.commands.pretrain:pretrain", help="Train a timm model on a dataset.")
 app.command("hypernym.commands.evaluate:evaluate", help="Measure a run on a dataset.")
+app.command("hypernym.commands.transfer:transfer", help="Judge a model on another dataset.")
 app.command("hypernym.commands.predict:predict", help="Name images by paths of the tree.")
 
 
@@ -71,7 +72,7 @@ def main(words: Sequence[str] | None = None) -> int:
             return _report(_describe(mistake.__cause__, mistake.argument))
         return _report(str(mistake))
     except KeyboardInterrupt:
-        can_resume = words[:1] in (["prepare"], ["pretrain"])
+        can_resume = words[:1] in (["prepare"], ["pretrain"], ["transfer"])
         if is_first_process():
             print(f"Stopped.{' Add --resume to go on.' if can_resume else ''}", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
@@ -35,12 +35,19 @@ class Classifier(nn.Module):
         logits_BC: torch.Tensor = self.backbone((images_BCHW.float() - self.mean) / self.std)
         return logits_BC
 
+    def embed(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+        """Map uint8 images (B, 3, H, W) to the features (B, D) that the last layer is given."""
+        backbone: Any = self.backbone
+        features = backbone.forward_features((images_BCHW.float() - self.mean) / self.std)
+        features_BD: torch.Tensor = backbone.forward_head(features, pre_logits=True)
+        return features_BD.flatten(1)
+
 
 def make_backbone(
     name: str,
     *,
     num_classes: int,
-    image_size: int,
+    image_size: int | None,
     drop: float = 0.0,
     drop_path: float = 0.0,
 ) -> nn.Module:
@@ -49,7 +56,8 @@ def make_backbone(
     Args:
         name: A timm name, also with a tag (`resnet50.a1_in1k`), `hf-hub:` or `local-dir:` source.
         num_classes: Outputs of the head.
-        image_size: Pixels of a side; models with a fixed input size are built for it.
+        image_size: Pixels of a side; models with a fixed input size are built for it, or for their own
+            where none is given.
         drop: Dropout before the head, 0 to 1.
         drop_path: The largest share of images for which a block is skipped, 0 to 1.
 
@@ -63,7 +71,7 @@ def make_backbone(
     given = {option: rate for option, rate in rates.items() if rate}
     try:
         config = None if is_local else timm.get_pretrained_cfg(name, allow_unregistered=True)
-        size = {"img_size": image_size} if config and config.fixed_input_size else {}
+        size = {"img_size": image_size} if image_size and config and config.fixed_input_size else {}
         backbone: nn.Module = timm.create_model(name, num_classes=num_classes, **size, **given)
     except TypeError as cause:
         options = {"drop_rate": "--drop", "drop_path_rate": "--drop-path"}

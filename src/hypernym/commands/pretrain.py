@@ -13,14 +13,10 @@ from hypernym.data.dataset import open_dataset
 from hypernym.errors import RunError
 from hypernym.files import check_vacant
 from hypernym.hierarchy.tree import load_tree
-from hypernym.training.config import (
-    RUNTIME_OPTIONS,
-    PretrainConfig,
-    RecipeName,
-    read_config,
-)
-from hypernym.training.recipes import check_given, flatten, overlay, resolve_config
+from hypernym.training.config import PretrainConfig, RecipeName
+from hypernym.training.recipes import check_given, resolve_config
 from hypernym.training.rehearsal import Rehearsal, rehearse
+from hypernym.training.requests import go_on_with, lay_over_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -163,8 +159,7 @@ def _resolve(
     run: Path, recipe: RecipeName, files: Sequence[Path], given: dict[str, Any], *, resume: bool
 ) -> PretrainConfig:
     """Lay files over the recipe and options over files; of a resumed run, check that nothing changed."""
-    for path in reversed(files):
-        given = overlay(read_config(path), given)
+    given = lay_over_files(files, given, PretrainConfig)
     begun = run / "config.yaml"
     found = {path.name for path in run.iterdir()} if run.is_dir() else set()
     if resume and not begun.exists() and found - {REHEARSED}:
@@ -173,13 +168,4 @@ def _resolve(
         resolved = resolve_config(recipe, given)
         check_given(resolved, given)
         return resolved
-    before = read_config(begun)
-    resolved = PretrainConfig.model_validate(overlay(before, given))
-    then, now = flatten(before), flatten(resolved.model_dump(mode="json"))
-    for name, value in now.items():
-        if then.get(name, value) != value and name.partition(".")[0] not in RUNTIME_OPTIONS:
-            raise RunError(
-                f"{run} was begun with {name} {then[name]}, not {value}: leave "
-                f"--{name.replace('_', '-')} away to resume it, or give a new folder."
-            )
-    return resolved
+    return go_on_with(begun, given, PretrainConfig)

@@ -88,6 +88,11 @@ class Tree:
         return tuple(self.names.get(*pair) for pair in zip(self.ids, names, strict=True))
 
 
+def make_flat_tree(ids: Sequence[str]) -> Tree:
+    """Return the tree of classes that nothing is known of: each is a root."""
+    return Tree(tuple(ids), (ROOT,) * len(ids), rule="none", lexicon="none")
+
+
 def build_from_wordnet(
     ids: Sequence[str], rule: ParentRule = ParentRule.IMAGENET, inner: Inner = Inner.NONE
 ) -> Tree:

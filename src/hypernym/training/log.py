@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from hypernym.errors import UsageError
 from hypernym.files import digest_text, write_text
-from hypernym.training.config import Tracker
+from hypernym.training.options import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from hypernym.training.config import PretrainConfig
+    from hypernym.training.config import TrainConfig
 
 
 class MetricLog:
     """Appends records, one JSON object a line, each with the step that it was made after."""
 
-    def __init__(
-        self, run: Path, first_step: int, config: PretrainConfig, *, writes: bool = True
-    ) -> None:
+    def __init__(self, run: Path, first_step: int, config: TrainConfig, *, writes: bool = True) -> None:
         """Open the log of a run that goes on after `first_step`; later records are taken back.
 
         Only one of several processes `writes`.
@@ -89,7 +87,7 @@ def check_trackers(trackers: Sequence[Tracker]) -> None:
             )
 
 
-def make_board(tracker: Tracker, run: Path, first_step: int, config: PretrainConfig) -> Board:
+def make_board(tracker: Tracker, run: Path, first_step: int, config: TrainConfig) -> Board:
     """Return a tracker that goes on with a run after `first_step`."""
     match tracker:
         case Tracker.TENSORBOARD:
@@ -117,7 +115,7 @@ class _TensorBoard:
 class _WeightsAndBiases:
     """Goes by the environment for everything of its own: WANDB_MODE=offline, WANDB_ENTITY ..."""
 
-    def __init__(self, run: Path, config: PretrainConfig) -> None:
+    def __init__(self, run: Path, config: TrainConfig) -> None:
         import wandb
 
         self._run: Any = wandb.init(
@@ -137,7 +135,7 @@ class _WeightsAndBiases:
 
 
 class _Trackio:
-    def __init__(self, run: Path, config: PretrainConfig) -> None:
+    def __init__(self, run: Path, config: TrainConfig) -> None:
         import trackio
 
         self._trackio: Any = trackio

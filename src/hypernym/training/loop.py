@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from hypernym.data.loader import Batch, TrainLoader
     from hypernym.distributed import World
     from hypernym.models import Classifier
-    from hypernym.training.config import PretrainConfig
+    from hypernym.training.config import TrainConfig
     from hypernym.training.stopping import StopRequest
     from hypernym.training.task import Task
     from hypernym.training.watch import StepRecord
@@ -80,10 +80,11 @@ class Course:
 
     task: Task
     loader: TrainLoader
-    config: PretrainConfig
+    config: TrainConfig
     card: Card
-    measure: Callable[[Classifier], Measured]
-    """Measures a model on data that it is not trained on, in all processes together."""
+    measure: Callable[[Classifier], Measured] | None
+    """Measures a model on data that it is not trained on, in all processes together. None: nothing is
+    held out, and the last model counts as the best."""
 
     name_images: Callable[[Sequence[int]], list[str]]
     """Tells the keys of rows of the training data."""
@@ -211,6 +212,10 @@ class _Fitting:
         """Measure at the end of an epoch, and save the model if it is the best so far."""
         self._trainer.prepare_to_measure()
         epoch = self._trainer.steps_done // self._steps_per_epoch
+        if self._course.measure is None:
+            if epoch == self._config.epochs and self._world.is_first:
+                self._save("best", self._config.save.keep_best)
+            return
         measured = self._course.measure(self._trainer.measured)
         self._figures = measured.figures
         log.write(self._trainer.steps_done, epoch=epoch - 1, **measured.figures)

@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.transforms.v2 import CutMix, MixUp
 
 if TYPE_CHECKING:
-    from hypernym.training.config import AugmentOptions
+    from hypernym.training.options import AugmentOptions
 
 
 class Mixing(nn.Module):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from timm.scheduler.scheduler import Scheduler
     from torch import nn
 
-    from hypernym.training.config import OptimOptions, ScheduleOptions
+    from hypernym.training.options import OptimOptions, ScheduleOptions
 
 FUSED = {"adam", "adamw", "sgd", "momentum"}
 """Optimizers of torch itself, which have one kernel for all parameters; it can leave an update out

@@ -10,11 +10,9 @@ from timm.data import resolve_data_config
 
 from hypernym.checkpoint import Card
 from hypernym.data.images import Resize
-from hypernym.data.loader import make_eval_loader, make_train_loader
 from hypernym.data.rows import SplitRows
-from hypernym.data.transforms import Augmentation, Preprocessing, crop_mode_of, make_eval_transform
+from hypernym.data.transforms import Preprocessing, crop_mode_of
 from hypernym.distributed import agree
-from hypernym.engine import count_loaders
 from hypernym.errors import UsageError
 from hypernym.hierarchy.levels import make_levels
 from hypernym.hierarchy.scheme import Scheme
@@ -24,29 +22,24 @@ from hypernym.losses.schemes import make_distillation, make_loss
 from hypernym.models import Classifier, make_backbone
 from hypernym.progress import say
 from hypernym.training.cache import TeacherCache
+from hypernym.training.feeding import feed_measuring, feed_training
 from hypernym.training.loop import Course, Measured
 from hypernym.training.start import load_start
 from hypernym.training.task import DistillTask, LabelTask
 from hypernym.training.teacher import load_teacher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import nn
 
     from hypernym.data.dataset import Dataset
-    from hypernym.data.loader import Batch
     from hypernym.distributed import World
     from hypernym.hierarchy.levels import Levels
     from hypernym.hierarchy.tree import Tree
     from hypernym.training.cache import CachedTeacher
-    from hypernym.training.config import LossOptions, PretrainConfig
+    from hypernym.training.config import PretrainConfig
+    from hypernym.training.options import LossOptions
     from hypernym.training.task import Task
     from hypernym.training.teacher import Teacher
-
-
-MEASURED_AT_A_TIME = 128
-"""Images: whatever the batch of training is, so that a measurement fits where a step fits."""
 
 
 def plan_pretraining(
@@ -65,8 +58,6 @@ def plan_pretraining(
     Raises:
         HypernymError: an option does not fit the dataset, the model or this machine.
     """
-    on_gpu = device.type == "cuda"
-    workers = count_loaders(config.workers)
     size = config.image_size or dataset.image_size
     levels = make_levels(tree)
 
@@ -89,47 +80,12 @@ def plan_pretraining(
         say(str(started))
     preprocessing = _make_preprocessing(backbone, dataset, size, config)
     classifier = Classifier(backbone, preprocessing.mean, preprocessing.std)
-    augment = config.augment
-    loader = make_train_loader(
-        SplitRows(dataset, "train"),
-        Augmentation(
-            augment.view,
-            augment.min_scale,
-            augment.flip,
-            augment.policy,
-            augment.cutout,
-            augment.erase,
-        ),
-        size=size,
-        first_size=augment.first_size,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        accumulate=config.accumulate,
-        repeats=augment.repeats,
-        balance=config.balance,
-        seed=config.seed,
-        workers=workers,
-        pin=on_gpu,
-        rank=world.rank,
-        world=world.size,
-        device=device if augment.on_device else None,
-    )
-    num_val = len(dataset.index("val"))
-    view = make_eval_transform(preprocessing)
-
-    def look_at(split: str) -> Iterator[Batch]:
-        return make_eval_loader(
-            SplitRows(dataset, split),
-            view,
-            batch_size=MEASURED_AT_A_TIME,
-            workers=workers,
-            pin=on_gpu,
-            rank=world.rank,
-            world=world.size,
-        )
+    loader = feed_training(SplitRows(dataset, "train"), size, config, device, world)
+    held_out = SplitRows(dataset, "val")
 
     def measure_val(model: Classifier) -> Measured:
-        accuracy = measure(model, look_at("val"), levels, device, world, num_val)
+        batches = feed_measuring(held_out, preprocessing, config.workers, device, world)
+        accuracy = measure(model, batches, levels, device, world, len(held_out))
         figures = {"val/top1": accuracy.top1, "val/semantic_top1": accuracy.semantic_top1}
         return Measured(accuracy.semantic_top1, figures)
 
@@ -199,20 +155,12 @@ def _call_teacher(
             "--distill.cache knows what the teacher says of each picture alone, and mixup and cutmix "
             "blend them: leave away the cache, or --augment.mixup and --augment.cutmix."
         )
-    num_images = len(dataset.index("train"))
-    cache = TeacherCache(config.distill.cache, teacher, tree, dataset.card["digest"], num_images)
+    images = SplitRows(dataset, "train")
+    cache = TeacherCache(config.distill.cache, teacher, tree, dataset.card["digest"], len(images))
     say(str(cache))
 
     if not agree(world, cache.is_filled):
-        batches = make_eval_loader(
-            SplitRows(dataset, "train"),
-            make_eval_transform(teacher.view),
-            batch_size=MEASURED_AT_A_TIME,
-            workers=count_loaders(config.workers),
-            pin=device.type == "cuda",
-            rank=world.rank,
-            world=world.size,
-        )
+        batches = feed_measuring(images, teacher.view, config.workers, device, world)
         cache.fill(batches, device, world)
     return cache.open()
 

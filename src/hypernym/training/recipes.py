@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hypernym.errors import UsageError
 from hypernym.hierarchy.scheme import Distillation, Scheme
-from hypernym.training.config import (
+from hypernym.training.config import PretrainConfig
+from hypernym.training.options import (
     AugmentOptions,
     LossOptions,
     OptimOptions,
     Precision,
-    PretrainConfig,
     ScheduleOptions,
 )
+from hypernym.training.requests import overlay, refuse_without_effect
 
 if TYPE_CHECKING:
     from hypernym.training.config import RecipeName
@@ -106,29 +106,4 @@ def check_given(config: PretrainConfig, given: dict[str, Any]) -> None:
     }
     if config.teacher is None:
         needs |= {f"distill.{name}": (False, "--teacher") for name in type(config.distill).model_fields}
-    usual = flatten(PretrainConfig().model_dump(mode="json"))
-    for name, value in flatten(given).items():
-        is_used, what = needs.get(name, (True, ""))
-        if not is_used and value != usual[name]:
-            raise UsageError(
-                f"--{name.replace('_', '-')} {value} has a meaning only with {what}: leave it away, or "
-                f"add that."
-            )
-
-
-def flatten(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the options of all groups under their names on the command line (`optim.lr`)."""
-    flat: dict[str, Any] = {}
-    for key, value in options.items():
-        within = isinstance(value, dict)
-        flat |= flatten(value, f"{prefix}{key}.") if within else {f"{prefix}{key}": value}
-    return flat
-
-
-def overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Return `below` with the values of `above`, group by group."""
-    merged = dict(below)
-    for key, value in above.items():
-        is_group = isinstance(value, dict) and isinstance(below.get(key), dict)
-        merged[key] = overlay(below[key], value) if is_group else value
-    return merged
+    refuse_without_effect(PretrainConfig, given, needs)

@@ -93,7 +93,8 @@ def rehearse(course: Course, picture: Path, device: torch.device, world: World) 
             trainer.take_step(parts)
         trainer.catch_up()
         seconds = (time.monotonic() - began) / TIMED_STEPS
-        course.measure(trainer.measured)
+        if course.measure is not None:
+            course.measure(trainer.measured)
     if world.is_first:
         make_folder(picture.parent)
         images = torch.cat([part.images for part in parts])[:SHOWN].cpu()

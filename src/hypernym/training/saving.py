@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from hypernym.training.config import SaveOptions
+    from hypernym.training.options import SaveOptions
 
 
 class Calendar:

@@ -19,9 +19,9 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from hypernym.data.loader import derive_seed
 from hypernym.distributed import World, add_up, share_buffers
 from hypernym.errors import DivergenceError, UsageError
-from hypernym.training.config import Precision
 from hypernym.training.mixing import Mixing
 from hypernym.training.optimizer import is_fused, lr_of, make_optimizer, make_schedule
+from hypernym.training.options import Precision
 from hypernym.training.watch import StepRecord, Watch
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from hypernym.data.loader import Batch
     from hypernym.models import Classifier
-    from hypernym.training.config import PretrainConfig
+    from hypernym.training.config import TrainConfig
     from hypernym.training.task import Task
 
 GRADIENT_NORM, STOP, LATE = "gradient_norm", "stop", "late"
@@ -57,7 +57,7 @@ class Trainer:
     def __init__(
         self,
         task: Task,
-        config: PretrainConfig,
+        config: TrainConfig,
         device: torch.device,
         world: World,
         *,
@@ -305,7 +305,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
 
 
 @contextmanager
-def told_what_to_try(config: PretrainConfig, world: World) -> Iterator[None]:
+def told_what_to_try(config: TrainConfig, world: World) -> Iterator[None]:
     """Turn a lack of memory into advice.
 
     Raises:

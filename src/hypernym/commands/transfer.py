@@ -1,0 +1,99 @@
+"""`hypernym transfer`: how good a pretrained model is on another dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+from pydantic import validate_call
+
+from hypernym.data.dataset import open_dataset
+from hypernym.errors import RunError, UsageError
+from hypernym.files import check_vacant, make_folder
+from hypernym.training.config import save_config
+from hypernym.training.requests import go_on_with, lay_over_files
+from hypernym.transfer.config import REQUEST, Method, RecipeName, TransferConfig
+from hypernym.transfer.recipes import check_given, resolve_config
+from hypernym.transfer.report import REPORT, TransferReport, load_report
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hypernym.data.dataset import Dataset
+
+
+@validate_call
+def transfer(
+    source: str,
+    dataset: Path,
+    out: Path,
+    *,
+    recipe: RecipeName = "auto",
+    config: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
+    options: Annotated[TransferConfig, Parameter(name="*")] | None = None,
+    resume: bool | Literal["auto"] = False,
+) -> TransferReport:
+    """Judge a pretrained model on another dataset: fine-tune it, or probe its features.
+
+    Options are chosen on a part of train; then all of train is learned from, and the test split is
+    looked at once.
+
+    Args:
+        source: A run, a checkpoint folder, a folder in timm's hub form, a file of weights, or timm's
+            name of a model with weights.
+        dataset: A prepared dataset, with one label an image or several, with a tree or without.
+        out: The folder to make: a run (but for knn and few-shot), the report, the answers.
+        recipe: Where the options of full fine-tuning start from: auto (by the number of images), the
+            authors' cifar100, cifar100-sgd or multi-label.
+        config: YAML files whose keys are the options' names; they are laid over the recipe in turn.
+        options: The options; they are laid over recipe and files.
+        resume: Go on with a transfer that was stopped, with its own options.
+    """
+    given = options.model_dump(mode="json", exclude_unset=True) if options else {}
+
+    from hypernym.distributed import agree, join_world, local_device
+    from hypernym.inference import choose_device
+    from hypernym.transfer.downstream import set_up_downstream
+    from hypernym.transfer.judging import judge_model
+    from hypernym.transfer.source import open_source
+
+    with join_world() as world:
+        opened = open_dataset(dataset)
+        resolved = agree(world, lambda: _begin(opened, out, recipe, config, given, resume=bool(resume)))
+        if resolved.method != Method.FULL and world.size > 1:
+            raise UsageError(
+                f"--method {resolved.method} runs in one process: start it without torchrun."
+            )
+        if resume and (out / REPORT).exists():
+            return load_report(out)
+        device = local_device(choose_device(resolved.device))
+        model = open_source(source, resolved)
+        downstream = set_up_downstream(model, opened, resolved, device, world)
+        downstream.make_classifier(resolved)  # what cannot be made leaves nothing behind
+        if world.is_first:
+            make_folder(out)
+            save_config(out / REQUEST, resolved)
+        return judge_model(downstream, out, resume=bool(resume))
+
+
+def _begin(
+    dataset: Dataset,
+    out: Path,
+    recipe: RecipeName,
+    files: Sequence[Path],
+    given: dict[str, Any],
+    *,
+    resume: bool,
+) -> TransferConfig:
+    """Check what was given, before anything is made."""
+    check_vacant(out, resume=resume, what="transfer")
+    given = lay_over_files(files, given, TransferConfig)
+    begun = out / REQUEST
+    if resume and begun.exists():
+        return go_on_with(begun, given, TransferConfig)
+    if resume and out.is_dir() and any(out.iterdir()):
+        raise RunError(f"{out} holds no transfer (no {REQUEST}): give the folder of one to resume it.")
+    resolved = resolve_config(recipe, given, len(dataset.index("train")))
+    check_given(resolved, given, several_labels=dataset.card["several_labels"])
+    return resolved

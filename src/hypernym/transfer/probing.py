@@ -1,0 +1,157 @@
+"""The methods that leave a model as it is: linear probe, k-NN, few-shot.
+
+Each is chosen on held-out features and then made anew of all that may be learned from.
+
+Shapes as in `hypernym.transfer`; C classes: labels, then inner classes of the tree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch.nn.functional import pad
+
+from hypernym.transfer.figures import judge
+from hypernym.transfer.labels import RULED_OUT, find_targets, rule_out_inner, with_ancestors
+from hypernym.transfer.linear import (
+    RATES,
+    WEIGHT_DECAYS,
+    choose,
+    make_grid,
+    plan_schedule,
+    train_heads,
+)
+from hypernym.transfer.neighbors import find_neighbors
+from hypernym.transfer.shots import measure_shots
+
+if TYPE_CHECKING:
+    from hypernym.hierarchy.levels import Levels
+    from hypernym.models import Classifier
+    from hypernym.transfer.config import TransferConfig
+    from hypernym.transfer.features import Features
+    from hypernym.transfer.linear import Heads
+    from hypernym.transfer.protocol import Part, Roles
+    from hypernym.transfer.shots import FewShot
+
+
+class Examples(NamedTuple):
+    """Images to learn from, to choose on, or to be tested on."""
+
+    features_ND: torch.Tensor
+    targets: torch.Tensor
+    """Labels, int64 (N,), or bool (N, K)."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A model's features of all images of a dataset, by the part that they play."""
+
+    learn: Examples
+    choose: Examples
+    both: Examples
+    test: Examples
+    levels: Levels
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a probe says of the test images, and how it was chosen."""
+
+    logits_MC: torch.Tensor
+    chosen: dict[str, float]
+    score: float
+    """Of what was chosen, on the held-out images."""
+
+    remark: str = ""
+    """What a reader of the figures should know."""
+
+    head: Heads | None = None
+    """A linear head with outputs for labels (K) or, where images have several, for all classes (C)."""
+
+
+def set_up(features: Features, roles: Roles, levels: Levels) -> Bench:
+    """Show every image to the model, unless that was done before."""
+
+    def see(*parts: Part) -> Examples:
+        return Examples(features.of(*parts), find_targets(roles.open(*parts)))
+
+    return Bench(see(roles.learn), see(roles.choose), see(*roles.everything), see(roles.test), levels)
+
+
+def probe_linear(bench: Bench, config: TransferConfig) -> Probed:
+    """Train a linear head: rate and weight decay are chosen, then it learns from all images."""
+    levels, options = bench.levels, config.linear
+    learn, both = _with_ancestors(bench.learn, levels), _with_ancestors(bench.both, levels)
+    num_outputs = levels.num_labels if learn.targets.ndim == 1 else levels.num_classes
+    choice = choose(
+        *learn,
+        *bench.choose,
+        make_grid(options.rates or RATES, options.weight_decays or WEIGHT_DECAYS),
+        num_labels=num_outputs,
+        schedule=plan_schedule(len(learn.targets)),
+        seed=config.seed,
+    )
+    heads = train_heads(
+        *both,
+        [choice.setting],
+        num_labels=num_outputs,
+        schedule=plan_schedule(len(both.targets)),
+        seed=config.seed,
+    )
+    remark = f"The {choice.edge} learning rate of the grid was the best." if choice.edge else ""
+    logits_MC = rule_out_inner(heads.scores(bench.test.features_ND), levels)
+    return Probed(logits_MC, asdict(choice.setting), choice.score, remark, heads)
+
+
+def probe_neighbors(bench: Bench, config: TransferConfig) -> Probed:
+    """Let the nearest images vote: how many of them is chosen."""
+    levels = bench.levels
+    ks = config.knn.neighbors
+    learn, both = _with_ancestors(bench.learn, levels), _with_ancestors(bench.both, levels)
+    num_outputs = levels.num_labels if learn.targets.ndim == 1 else levels.num_classes
+    found = find_neighbors(bench.choose.features_ND, learn.features_ND, max(ks))
+    scores = {}
+    for k in ks:
+        votes = found.vote(learn.targets, k, num_labels=num_outputs)
+        scores[k] = judge(votes, bench.choose.targets, levels.num_labels)
+    best = max(scores, key=scores.__getitem__)
+    found = find_neighbors(bench.test.features_ND, both.features_ND, best)
+    votes = found.vote(both.targets, best, num_labels=num_outputs)
+    return Probed(rule_out_inner(votes, levels), {"neighbors": best}, scores[best])
+
+
+def probe_shots(bench: Bench, config: TransferConfig) -> tuple[FewShot, ...]:
+    """Learn from a few images of each class, drawn several times; only labels are learned."""
+    return measure_shots(
+        *bench.learn,
+        *bench.choose,
+        *bench.test,
+        shots=config.few_shot.shots,
+        draws=config.few_shot.draws,
+        num_labels=bench.levels.num_labels,
+        seed=config.seed,
+    )
+
+
+def _with_ancestors(examples: Examples, levels: Levels) -> Examples:
+    return Examples(examples.features_ND, with_ancestors(examples.targets, levels))
+
+
+@torch.no_grad()
+def put_head(classifier: Classifier, head: Heads, levels: Levels) -> bool:
+    """Make a linear head the last layer of its model; tell whether the model has a place for it.
+
+    A class that it has no output for is ruled out by its bias.
+    """
+    layer = classifier.backbone.get_classifier()  # type: ignore[operator]
+    weight_KD, bias_K = head.weight_GKD[0], head.bias_GK[0]
+    shape = (levels.num_classes, weight_KD.shape[1])
+    weight = getattr(layer, "weight", None)
+    if weight is None or weight.flatten(1).shape != shape or layer.bias is None:
+        return False
+    anew = levels.num_classes - len(bias_K)
+    weight.copy_(pad(weight_KD, (0, 0, 0, anew)).reshape(weight.shape))
+    layer.bias.copy_(pad(bias_K, (0, anew), value=RULED_OUT))
+    return True
