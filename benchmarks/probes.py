@@ -24,9 +24,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
-from hypernym.transfer import neighbors, shots
-from hypernym.transfer.figures import judge
-from hypernym.transfer.linear import GRID, choose, plan_schedule, train_heads
+from hypernym.downstream import neighbors, shots
+from hypernym.downstream.figures import judge
+from hypernym.downstream.linear import GRID, choose, plan_schedule, train_heads
 
 HELD_OUT = 0.1
 PENALTIES = tuple(10.0**power for power in range(-4, 3))

@@ -23,6 +23,7 @@ COMMANDS = [
     "pretrain",
     "evaluate",
     "transfer",
+    "compare",
     "predict",
     "verify",
 ]

@@ -21,6 +21,7 @@ from hypernym.data.loader import make_eval_loader
 from hypernym.data.rows import SplitRows
 from hypernym.data.transforms import make_eval_transform
 from hypernym.errors import UsageError
+from hypernym.hierarchy.levels import make_levels
 from hypernym.hierarchy.rule import Rule
 from hypernym.training.config import PretrainConfig
 from hypernym.world.drawing import draw
@@ -43,7 +44,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_report_holds_every_figure(run: Path, dataset: Dataset) -> None:
     found = evaluate(run, dataset.path, batch_size=5)
     written = json.loads((run / "report.json").read_text())
-    assert (written["format"], written["version"]) == ("hypernym.report", 3)
+    assert (written["format"], written["version"]) == ("hypernym.report", 4)
     images = dataset.card["splits"]["val"]["images"]
     for answer in ("path_mistakes", "leaf_mistakes"):
         assert written[answer]["images"] == images
@@ -53,6 +54,31 @@ def test_the_report_holds_every_figure(run: Path, dataset: Dataset) -> None:
     assert found.average_precision is not None
     assert 0 < written["average_precision"]["macro"] == found.average_precision.macro <= 1
     assert found.score_bytes == 5 * images * len(dataset.classes)
+
+
+def test_a_class_may_be_read_with_all_beneath_it(dataset: Dataset, tmp_path: Path) -> None:
+    options = TINY | {"scheme": "single-label", "epochs": 1}
+    pretrain(
+        dataset.path, tmp_path / "run", recipe="small", options=PretrainConfig.model_validate(options)
+    )
+    found = evaluate(tmp_path / "run", dataset.path)
+    model = load_checkpoint(find_checkpoint(tmp_path / "run"))
+    levels = make_levels(model.card.tree)
+    rows = SplitRows(dataset, "val")
+    view = make_eval_transform(model.card.preprocessing)
+    right, pairs = 0, 0
+    for batch in make_eval_loader(rows, view, batch_size=1, workers=0, pin=False):
+        with torch.no_grad():
+            shares = model.classifier(batch.images)[0].softmax(dim=0).tolist()
+        up = levels.ancestors_CL.tolist()
+        beneath = [[c for c, above in enumerate(up) if label in above] for label in range(len(up))]
+        summed = [sum(shares[c] for c in classes) for classes in beneath]
+        for depth, classes in enumerate(levels.classes_at):
+            target = up[int(batch.labels)][depth]
+            if target >= 0:
+                pairs += 1
+                right += max(classes.tolist(), key=summed.__getitem__) == target
+    assert found.summed.semantic_top1 == pytest.approx(right / pairs)
 
 
 def test_the_batch_size_changes_no_figure_but_by_rounding(run: Path, dataset: Dataset) -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, recall_score
 from torchmetrics.functional.classification import multiclass_accuracy
 
-from hypernym.transfer import figures
-from hypernym.transfer.figures import Metric, judge, main_metric, measure
+from hypernym.downstream import figures
+from hypernym.downstream.figures import Metric, judge, main_metric, measure
 
 SEEDS = st.integers(0, 2**31)
 LABELS = 8

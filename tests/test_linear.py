@@ -11,10 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from hypernym.errors import UsageError
-from hypernym.transfer import linear
-from hypernym.transfer.figures import judge
-from hypernym.transfer.linear import (
+from hypernym.downstream import linear
+from hypernym.downstream.figures import judge
+from hypernym.downstream.linear import (
     GRID,
     Choice,
     Heads,
@@ -26,6 +25,7 @@ from hypernym.transfer.linear import (
     standardise,
     train_heads,
 )
+from hypernym.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

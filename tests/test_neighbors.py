@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
-from hypernym.transfer import neighbors
-from hypernym.transfer.neighbors import PRIOR_WEIGHT, TEMPERATURE, find_neighbors
+from hypernym.downstream import neighbors
+from hypernym.downstream.neighbors import PRIOR_WEIGHT, TEMPERATURE, find_neighbors
 
 SEEDS = st.integers(0, 2**31)
 LABELS = 4

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from torch.nn.functional import one_hot
 
+from hypernym.downstream.linear import standardise
+from hypernym.downstream.shots import PENALTIES, draw_shots, fit_ridge, measure_shots
 from hypernym.errors import UsageError
-from hypernym.transfer.linear import standardise
-from hypernym.transfer.shots import PENALTIES, draw_shots, fit_ridge, measure_shots
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,27 +25,27 @@ from hypernym.commands.prepare import prepare
 from hypernym.commands.transfer import transfer
 from hypernym.data.dataset import open_dataset
 from hypernym.distributed import ALONE, World
+from hypernym.downstream import finetuning, protocol
+from hypernym.downstream.answers import describe
+from hypernym.downstream.case import set_up_case
+from hypernym.downstream.config import TransferConfig
+from hypernym.downstream.labels import find_targets, find_tree, rule_out_inner, with_ancestors
+from hypernym.downstream.protocol import assign_roles
+from hypernym.downstream.recipes import auto, resolve_config
+from hypernym.downstream.report import load_report
+from hypernym.downstream.source import open_source
 from hypernym.errors import DatasetError, OutputError, RunError, UsageError
 from hypernym.hierarchy.levels import make_levels
 from hypernym.training.config import read_config
 from hypernym.training.trainer import Trainer
-from hypernym.transfer import finetuning, protocol
-from hypernym.transfer.answers import describe
-from hypernym.transfer.config import TransferConfig
-from hypernym.transfer.downstream import set_up_downstream
-from hypernym.transfer.labels import find_targets, find_tree, rule_out_inner, with_ancestors
-from hypernym.transfer.protocol import assign_roles
-from hypernym.transfer.recipes import auto, resolve_config
-from hypernym.transfer.report import load_report
-from hypernym.transfer.source import open_source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hypernym.data.dataset import Dataset
+    from hypernym.downstream.case import Case
+    from hypernym.downstream.report import TransferReport
     from hypernym.hierarchy.tree import Tree
-    from hypernym.transfer.downstream import Downstream
-    from hypernym.transfer.report import TransferReport
 
 COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 TAXONOMY = "child,parent\nblue,cold\ngreen,cold\nred,warm\ncold,\nwarm,\n"
@@ -216,9 +216,9 @@ def test_fine_tuning_tries_rates_on_held_out_images_and_tests_once(
 ) -> None:
     real, looked_at = finetuning._answer, []
 
-    def answer(downstream: Downstream, model: Any, part: Any) -> torch.Tensor:  # noqa: ANN401
+    def answer(case: Case, model: Any, part: Any) -> torch.Tensor:  # noqa: ANN401
         looked_at.append((part.split, len(part.rows_N)))
-        return real(downstream, model, part)
+        return real(case, model, part)
 
     monkeypatch.setattr(finetuning, "_answer", answer)
     report = judge(run, colors, tmp_path / "out", **QUICK)
@@ -286,7 +286,7 @@ def test_several_processes_answer_in_the_order_of_the_index(
     monkeypatch.setattr("hypernym.training.feeding.MEASURED_AT_A_TIME", 4)
     config = options(**QUICK)
     source = open_source(str(run), config)
-    alone = set_up_downstream(source, colors, config, torch.device("cpu"), ALONE)
+    alone = set_up_case(source, colors, config, torch.device("cpu"), ALONE)
     model = load_checkpoint(find_checkpoint(run)).classifier
     whole = finetuning._answer(alone, model, alone.roles.test)
     said: list[list[torch.Tensor]] = []

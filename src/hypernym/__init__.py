@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "PretrainConfig",
     "TransferConfig",
+    "compare",
     "demo",
     "evaluate",
     "predict",
@@ -29,10 +30,11 @@ __all__ = [
     "tree",
     "verify",
 ]
-CONFIGS = {"PretrainConfig": "training.config", "TransferConfig": "transfer.config"}
+CONFIGS = {"PretrainConfig": "training.config", "TransferConfig": "downstream.config"}
 
 if TYPE_CHECKING:
     from hypernym.commands import tree
+    from hypernym.commands.compare import compare
     from hypernym.commands.demo import demo
     from hypernym.commands.evaluate import evaluate
     from hypernym.commands.predict import predict
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
     from hypernym.commands.pretrain import pretrain
     from hypernym.commands.transfer import transfer
     from hypernym.commands.verify import verify
+    from hypernym.downstream.config import TransferConfig
     from hypernym.training.config import PretrainConfig
-    from hypernym.transfer.config import TransferConfig
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a verb, or the module of a family of verbs

@@ -47,6 +47,7 @@ tree.command("hypernym.commands.tree:export", help="Write the tree as CSV, JSON,
 app.command("hypernym.commands.pretrain:pretrain", help="Train a timm model on a dataset.")
 app.command("hypernym.commands.evaluate:evaluate", help="Measure a run on a dataset.")
 app.command("hypernym.commands.transfer:transfer", help="Judge a model on another dataset.")
+app.command("hypernym.commands.compare:compare", help="Tell which scheme is better, and how surely.")
 app.command("hypernym.commands.predict:predict", help="Name images by paths of the tree.")
 
 

@@ -84,6 +84,13 @@ class Evaluation:
     """All that is measured of a model on labelled images."""
 
     accuracy: Accuracy
+    """By logits, each depth by itself: the paper's figures."""
+
+    summed: Accuracy
+    """By probabilities: that of a class holds, by the single-label scheme, those of all classes beneath
+    it. A softmax over all classes is not taught to have a large logit for an ancestor of the label, and
+    knows the ancestor all the same."""
+
     calibration: tuple[DepthCalibration, ...]
     """By depth."""
 
@@ -110,6 +117,7 @@ class EvaluationCounter:
         self._decoder = Decoder(levels, scheme, device)
         self._targets = TreeTargets(levels, device)
         self._accuracy = AccuracyCounter(levels, device)
+        self._summed = AccuracyCounter(levels, device)
         self._calibration = CalibrationCounter(levels, device)
         self._path_mistakes = MistakeCounter(levels, device)
         self._leaf_mistakes = MistakeCounter(levels, device)
@@ -130,6 +138,7 @@ class EvaluationCounter:
         self._accuracy.update(logits_BC, labels_B)
         self._calibration.update(logits_BC, labels_B)
         log_probability_BC = self._decoder.log_probabilities(logits_BC)
+        self._summed.update(log_probability_BC, labels_B)
         path = self._decoder.follow(log_probability_BC, THRESHOLD)
         self._path_mistakes.update(path.ends, labels_B)
         self._leaf_mistakes.update(self._decoder.find_leaf(log_probability_BC).ends, labels_B)
@@ -142,6 +151,7 @@ class EvaluationCounter:
     def merge(self, other: EvaluationCounter) -> None:
         """Add what another counter of the same model has counted."""
         self._accuracy.merge(other._accuracy)
+        self._summed.merge(other._summed)
         self._calibration.merge(other._calibration)
         self._path_mistakes.merge(other._path_mistakes)
         self._leaf_mistakes.merge(other._leaf_mistakes)
@@ -153,6 +163,7 @@ class EvaluationCounter:
         """Add what the counters of all processes have counted, in all of them."""
         for counter in (
             self._accuracy,
+            self._summed,
             self._calibration,
             self._path_mistakes,
             self._leaf_mistakes,
@@ -169,6 +180,7 @@ class EvaluationCounter:
         """Return what was measured on all images counted so far."""
         return Evaluation(
             self._accuracy.compute(),
+            self._summed.compute(),
             self._calibration.compute(),
             self._path_mistakes.compute(),
             self._leaf_mistakes.compute(),

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from hypernym.metrics.mistakes import Mistakes
     from hypernym.metrics.precision import AveragePrecision
 
-REPORT_VERSION = 3
+REPORT_VERSION = 4
 GIB = 1 << 30
 SHOWN_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
-DEPTHS = ["depth", "classes", "images", "accuracy", "chance", "calibration error"]
+DEPTHS = ["depth", "classes", "images", "accuracy", "summed", "chance", "calibration error"]
 MISTAKES = [
     "answer",
     "exact",
@@ -49,6 +49,11 @@ class EvaluateReport:
     scheme: str
     epoch: int
     accuracy: Accuracy
+    """By logits, each depth by itself: the paper's figures."""
+
+    summed: Accuracy
+    """By probabilities: that of a class holds, by the single-label scheme, those of all beneath it."""
+
     calibration: tuple[DepthCalibration, ...]
     """By depth."""
 
@@ -76,9 +81,15 @@ class EvaluateReport:
         """Return the summary for a person; all shares are in %."""
         found = self.accuracy
         chance, semantic_chance = _percent(found.top1_chance), _percent(found.semantic_top1_chance)
+        shares = [
+            (at.accuracy, summed.accuracy, at.chance, calibration.error)
+            for at, summed, calibration in zip(
+                found.by_depth, self.summed.by_depth, self.calibration, strict=True
+            )
+        ]
         depths = [
-            [at.depth, f"{at.classes:,}", f"{at.images:,}", at.accuracy, at.chance, calibration.error]
-            for at, calibration in zip(found.by_depth, self.calibration, strict=True)
+            [at.depth, f"{at.classes:,}", f"{at.images:,}", *found_there]
+            for at, found_there in zip(found.by_depth, shares, strict=True)
         ]
         mistakes = [
             [
@@ -99,7 +110,8 @@ class EvaluateReport:
             f"{self.checkpoint} (epoch {self.epoch}, {self.scheme})\n"
             f"on {self.dataset}, {self.split} split, {found.images:,} images; shares in %\n"
             f"  top-1          {_percent(found.top1)} (chance {chance}), top-5 {_percent(found.top5)}\n"
-            f"  semantic top-1 {_percent(found.semantic_top1)} (chance {semantic_chance})\n"
+            f"  semantic top-1 {_percent(found.semantic_top1)} (chance {semantic_chance}), by summed "
+            f"probabilities {_percent(self.summed.semantic_top1)}\n"
             f"  mAP            {self._describe_precision()}\n"
         )
         if self.several_labels:
@@ -197,6 +209,7 @@ def evaluate(
         model.card.scheme,
         model.progress["epoch"],
         found.accuracy,
+        found.summed,
         found.calibration,
         found.path_mistakes,
         found.leaf_mistakes,

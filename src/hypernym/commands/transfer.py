@@ -9,13 +9,13 @@ from cyclopts import Parameter
 from pydantic import validate_call
 
 from hypernym.data.dataset import open_dataset
+from hypernym.downstream.config import REQUEST, Method, RecipeName, TransferConfig
+from hypernym.downstream.recipes import check_given, resolve_config
+from hypernym.downstream.report import REPORT, TransferReport, load_report
 from hypernym.errors import RunError, UsageError
 from hypernym.files import check_vacant, make_folder
 from hypernym.training.config import save_config
 from hypernym.training.requests import go_on_with, lay_over_files
-from hypernym.transfer.config import REQUEST, Method, RecipeName, TransferConfig
-from hypernym.transfer.recipes import check_given, resolve_config
-from hypernym.transfer.report import REPORT, TransferReport, load_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,10 +53,10 @@ def transfer(
     given = options.model_dump(mode="json", exclude_unset=True) if options else {}
 
     from hypernym.distributed import agree, join_world, local_device
+    from hypernym.downstream.case import set_up_case
+    from hypernym.downstream.judging import judge_model
+    from hypernym.downstream.source import open_source
     from hypernym.inference import choose_device
-    from hypernym.transfer.downstream import set_up_downstream
-    from hypernym.transfer.judging import judge_model
-    from hypernym.transfer.source import open_source
 
     with join_world() as world:
         opened = open_dataset(dataset)
@@ -69,12 +69,12 @@ def transfer(
             return load_report(out)
         device = local_device(choose_device(resolved.device))
         model = open_source(source, resolved)
-        downstream = set_up_downstream(model, opened, resolved, device, world)
-        downstream.make_classifier(resolved)  # what cannot be made leaves nothing behind
+        case = set_up_case(model, opened, resolved, device, world)
+        case.make_classifier(resolved)  # what cannot be made leaves nothing behind
         if world.is_first:
             make_folder(out)
             save_config(out / REQUEST, resolved)
-        return judge_model(downstream, out, resume=bool(resume))
+        return judge_model(case, out, resume=bool(resume))
 
 
 def _begin(

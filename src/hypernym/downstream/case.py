@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING
 from hypernym.checkpoint import Card
 from hypernym.data.images import Resize
 from hypernym.data.transforms import Preprocessing, crop_mode_of
+from hypernym.downstream.labels import find_tree
+from hypernym.downstream.protocol import assign_roles
 from hypernym.hierarchy.levels import make_levels
 from hypernym.hierarchy.scheme import Scheme
-from hypernym.transfer.labels import find_tree
-from hypernym.transfer.protocol import assign_roles
 
 if TYPE_CHECKING:
     import torch
 
     from hypernym.data.dataset import Dataset
     from hypernym.distributed import World
+    from hypernym.downstream.config import TransferConfig
+    from hypernym.downstream.protocol import Roles
+    from hypernym.downstream.source import Source
     from hypernym.hierarchy.levels import Levels
     from hypernym.hierarchy.tree import Tree
     from hypernym.models import Classifier
-    from hypernym.transfer.config import TransferConfig
-    from hypernym.transfer.protocol import Roles
-    from hypernym.transfer.source import Source
 
 
 @dataclass(frozen=True)
-class Downstream:
+class Case:
     """A model, a dataset, and the part that each image of it plays."""
 
     source: Source
@@ -76,13 +76,13 @@ class Downstream:
         return self.source.make_classifier(self.tree, self.view.size, config)
 
 
-def set_up_downstream(
+def set_up_case(
     source: Source, dataset: Dataset, config: TransferConfig, device: torch.device, world: World
-) -> Downstream:
+) -> Case:
     """Give each image of a dataset its part.
 
     Raises:
         DatasetError: there is nothing to test on, or too little to hold any image out.
     """
     roles = assign_roles(dataset, config.hold_out, config.seed)
-    return Downstream(source, roles, find_tree(dataset), config, device, world)
+    return Case(source, roles, find_tree(dataset), config, device, world)

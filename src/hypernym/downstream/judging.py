@@ -12,30 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 from hypernym.checkpoint import save_checkpoint
 from hypernym.distributed import wait_for_all
-from hypernym.training.requests import flatten
-from hypernym.transfer.answers import describe, find_chance, save_answers
-from hypernym.transfer.config import Method
-from hypernym.transfer.features import Features
-from hypernym.transfer.figures import main_metric
-from hypernym.transfer.finetuning import finetune
-from hypernym.transfer.labels import find_targets
-from hypernym.transfer.probing import (
+from hypernym.downstream.answers import describe, find_chance, save_answers
+from hypernym.downstream.config import Method
+from hypernym.downstream.features import Features
+from hypernym.downstream.figures import main_metric
+from hypernym.downstream.finetuning import finetune
+from hypernym.downstream.labels import find_targets
+from hypernym.downstream.probing import (
     probe_linear,
     probe_neighbors,
     probe_shots,
     put_head,
     set_up,
 )
-from hypernym.transfer.report import Shots, TransferReport, save_report
+from hypernym.downstream.report import Shots, TransferReport, save_report
+from hypernym.training.requests import flatten
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
 
+    from hypernym.downstream.case import Case
+    from hypernym.downstream.probing import Bench
     from hypernym.models import Classifier
-    from hypernym.transfer.downstream import Downstream
-    from hypernym.transfer.probing import Bench
 
 NO_PLACE = "The model has no place for a linear head: it was not saved, the figures stand."
 
@@ -53,21 +53,21 @@ class Outcome:
     shots: list[Shots] | None = None
 
 
-def judge_model(downstream: Downstream, out: Path, *, resume: bool) -> TransferReport:
+def judge_model(case: Case, out: Path, *, resume: bool) -> TransferReport:
     """Judge a model by the method that its configuration names, and write the report.
 
     Raises:
         HypernymError: as `training.loop.fit`, or an image is not what was written.
     """
     began = time.monotonic()
-    config, roles, levels = downstream.config, downstream.roles, downstream.levels
+    config, roles, levels = case.config, case.roles, case.levels
     if config.method == Method.FULL:
-        tuned = finetune(downstream, out, resume=resume)
+        tuned = finetune(case, out, resume=resume)
         outcome = Outcome(tuned.logits_MC, tuned.chosen, tuned.score, tuned.remark)
     else:
-        outcome = _probe(downstream, out)
+        outcome = _probe(case, out)
     targets = find_targets(roles.open(roles.test))
-    metric = main_metric(downstream.several_labels).value
+    metric = main_metric(case.several_labels).value
     by_depth: list[dict[str, Any]] = []
     if outcome.logits_MC is None:
         shots = outcome.shots or []
@@ -78,13 +78,13 @@ def judge_model(downstream: Downstream, out: Path, *, resume: bool) -> TransferR
         score = figures[metric]
     report = TransferReport(
         out=out,
-        source=downstream.source.provenance,
-        dataset=downstream.dataset.path,
-        dataset_digest=downstream.dataset.card["digest"],
+        source=case.source.provenance,
+        dataset=case.dataset.path,
+        dataset_digest=case.dataset.card["digest"],
         method=config.method.value,
         seed=config.seed,
         options=flatten(config.model_dump(mode="json")),
-        several_labels=downstream.several_labels,
+        several_labels=case.several_labels,
         test_split=roles.test.split,
         metric=metric,
         score=score,
@@ -101,32 +101,32 @@ def judge_model(downstream: Downstream, out: Path, *, resume: bool) -> TransferR
         shots=outcome.shots,
         remark=outcome.remark,
         seconds=time.monotonic() - began,
-        device=str(downstream.device),
+        device=str(case.device),
     )
-    if downstream.world.is_first:
+    if case.world.is_first:
         if outcome.logits_MC is not None:
             save_answers(out / "answers.npz", outcome.logits_MC, targets, levels.num_labels)
         save_report(report)
-    wait_for_all(downstream.world)
+    wait_for_all(case.world)
     return report
 
 
-def _probe(downstream: Downstream, out: Path) -> Outcome:
+def _probe(case: Case, out: Path) -> Outcome:
     """Let the model see every picture once, and judge it by what it saw."""
-    config = downstream.config
-    classifier = downstream.make_classifier(config)
+    config = case.config
+    classifier = case.make_classifier(config)
     features = Features(
         config.features or out / "features",
         classifier,
-        downstream.view,
-        downstream.dataset,
-        downstream.device,
+        case.view,
+        case.dataset,
+        case.device,
         config.workers,
     )
-    bench = set_up(features, downstream.roles, downstream.levels)
+    bench = set_up(features, case.roles, case.levels)
     match config.method:
         case Method.LINEAR:
-            return _probe_linear(downstream, bench, classifier, out)
+            return _probe_linear(case, bench, classifier, out)
         case Method.KNN:
             probed = probe_neighbors(bench, config)
             return Outcome(probed.logits_MC, probed.chosen, probed.score)
@@ -135,13 +135,13 @@ def _probe(downstream: Downstream, out: Path) -> Outcome:
             return Outcome(None, {}, None, shots=shots)
 
 
-def _probe_linear(downstream: Downstream, bench: Bench, classifier: Classifier, out: Path) -> Outcome:
+def _probe_linear(case: Case, bench: Bench, classifier: Classifier, out: Path) -> Outcome:
     """Train a linear head and save the model with it."""
-    probed = probe_linear(bench, downstream.config)
+    probed = probe_linear(bench, case.config)
     remark = probed.remark
-    if probed.head is not None and put_head(classifier, probed.head, downstream.levels):
+    if probed.head is not None and put_head(classifier, probed.head, case.levels):
         progress = {"epoch": 0, "step": 0, "figures": {}}
-        save_checkpoint(out / "checkpoints" / "best", classifier.cpu(), downstream.card, progress)
+        save_checkpoint(out / "checkpoints" / "best", classifier.cpu(), case.card, progress)
     else:
         remark = f"{remark} {NO_PLACE}".strip()
     return Outcome(probed.logits_MC, probed.chosen, probed.score, remark)

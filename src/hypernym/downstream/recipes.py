@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hypernym.downstream.config import Method, TransferConfig
 from hypernym.errors import UsageError
 from hypernym.training.options import AugmentOptions, LossOptions, OptimOptions, ScheduleOptions
 from hypernym.training.requests import flatten, overlay, refuse_without_effect
-from hypernym.transfer.config import Method, TransferConfig
 
 if TYPE_CHECKING:
-    from hypernym.transfer.config import RecipeName
+    from hypernym.downstream.config import RecipeName
 
 SHORTEST, LONGEST = 8, 60
 """Epochs."""

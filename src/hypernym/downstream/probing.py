@@ -2,7 +2,7 @@
 
 Each is chosen on held-out features and then made anew of all that may be learned from.
 
-Shapes as in `hypernym.transfer`; C classes: labels, then inner classes of the tree.
+Shapes as in `hypernym.downstream`; C classes: labels, then inner classes of the tree.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.nn.functional import pad
 
-from hypernym.transfer.figures import judge
-from hypernym.transfer.labels import RULED_OUT, find_targets, rule_out_inner, with_ancestors
-from hypernym.transfer.linear import (
+from hypernym.downstream.figures import judge
+from hypernym.downstream.labels import RULED_OUT, find_targets, rule_out_inner, with_ancestors
+from hypernym.downstream.linear import (
     RATES,
     WEIGHT_DECAYS,
     choose,
@@ -23,17 +23,17 @@ from hypernym.transfer.linear import (
     plan_schedule,
     train_heads,
 )
-from hypernym.transfer.neighbors import find_neighbors
-from hypernym.transfer.shots import measure_shots
+from hypernym.downstream.neighbors import find_neighbors
+from hypernym.downstream.shots import measure_shots
 
 if TYPE_CHECKING:
+    from hypernym.downstream.config import TransferConfig
+    from hypernym.downstream.features import Features
+    from hypernym.downstream.linear import Heads
+    from hypernym.downstream.protocol import Part, Roles
+    from hypernym.downstream.shots import FewShot
     from hypernym.hierarchy.levels import Levels
     from hypernym.models import Classifier
-    from hypernym.transfer.config import TransferConfig
-    from hypernym.transfer.features import Features
-    from hypernym.transfer.linear import Heads
-    from hypernym.transfer.protocol import Part, Roles
-    from hypernym.transfer.shots import FewShot
 
 
 class Examples(NamedTuple):

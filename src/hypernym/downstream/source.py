@@ -11,13 +11,13 @@ import torch
 from timm.data import resolve_data_config
 
 from hypernym.checkpoint import find_checkpoint, load_card, read_architecture
+from hypernym.downstream.config import REQUEST, TransferConfig
+from hypernym.downstream.report import Provenance
 from hypernym.errors import UsageError, nearest
 from hypernym.models import Classifier, make_backbone
 from hypernym.training.config import PretrainConfig, read_config
 from hypernym.training.requests import flatten
 from hypernym.training.start import is_foreign_folder, load_start
-from hypernym.transfer.config import REQUEST, TransferConfig
-from hypernym.transfer.report import Provenance
 
 if TYPE_CHECKING:
     from hypernym.hierarchy.tree import Tree

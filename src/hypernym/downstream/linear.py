@@ -1,6 +1,6 @@
 """Linear heads on features, those of all settings trained at once.
 
-Shapes as in `hypernym.transfer`; H held-out images, B images of a step. Features are standardised, and
+Shapes as in `hypernym.downstream`; H held-out images, B images of a step. Features are standardised, and
 that is folded back: a head is a plain (K, D) weight and (K,) bias for the features as they are.
 """
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from hypernym.downstream.figures import judge
 from hypernym.errors import UsageError
-from hypernym.transfer.figures import judge
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -16,6 +16,8 @@ import torch
 
 from hypernym.checkpoint import find_checkpoint, is_resumable, load_checkpoint
 from hypernym.distributed import agree, gather
+from hypernym.downstream.figures import judge, main_metric
+from hypernym.downstream.labels import find_targets
 from hypernym.errors import RunError
 from hypernym.files import read_json, write_json
 from hypernym.inference import run_model
@@ -24,17 +26,15 @@ from hypernym.progress import say
 from hypernym.training.feeding import feed_measuring, feed_training
 from hypernym.training.loop import Course, Measured, fit
 from hypernym.training.task import LabelTask
-from hypernym.transfer.figures import judge, main_metric
-from hypernym.transfer.labels import find_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from hypernym.downstream.case import Case
+    from hypernym.downstream.config import TransferConfig
+    from hypernym.downstream.protocol import Part
     from hypernym.models import Classifier
-    from hypernym.transfer.config import TransferConfig
-    from hypernym.transfer.downstream import Downstream
-    from hypernym.transfer.protocol import Part
 
 TRIAL_VERSION = 1
 
@@ -53,17 +53,17 @@ class Tuned:
     remark: str
 
 
-def finetune(downstream: Downstream, out: Path, *, resume: bool) -> Tuned:
+def finetune(case: Case, out: Path, *, resume: bool) -> Tuned:
     """Choose a rate, learn with it from all images, and answer for the test images.
 
     Raises:
         HypernymError: as `training.loop.fit`.
     """
-    config, roles = downstream.config, downstream.roles
+    config, roles = case.config, case.roles
     rates, score, remark = config.rates or (config.optim.lr,), None, ""
     best = rates[0]
     if len(rates) > 1:
-        scores = {rate: _try_rate(downstream, rate, out, resume=resume) for rate in sorted(rates)}
+        scores = {rate: _try_rate(case, rate, out, resume=resume) for rate in sorted(rates)}
         best = max(scores, key=scores.__getitem__)
         score = scores[best]
         say(f"The learning rate {best:g} is the best of {', '.join(f'{rate:g}' for rate in scores)}.")
@@ -72,26 +72,26 @@ def finetune(downstream: Downstream, out: Path, *, resume: bool) -> Tuned:
 
     optim = config.optim.model_copy(update={"lr": best})
     chosen = config.model_copy(update={"optim": optim, "rates": ()})
-    course = _plan(downstream, chosen, roles.everything, None)
+    course = _plan(case, chosen, roles.everything, None)
     fit(
         course,
         out,
-        downstream.device,
-        downstream.world,
+        case.device,
+        case.world,
         resumes=resume and is_resumable(out / "checkpoints" / "last"),
     )
-    model = load_checkpoint(find_checkpoint(out)).classifier.to(downstream.device)
-    logits_MC = _answer(downstream, model, roles.test)
+    model = load_checkpoint(find_checkpoint(out)).classifier.to(case.device)
+    logits_MC = _answer(case, model, roles.test)
     return Tuned(logits_MC, {"lr": best}, score, remark)
 
 
-def _try_rate(downstream: Downstream, rate: float, out: Path, *, resume: bool) -> float:
+def _try_rate(case: Case, rate: float, out: Path, *, resume: bool) -> float:
     """Return the score of a rate on the held-out images, after a share of the epochs."""
     folder = out / "trials" / f"{rate:g}"
     marker = folder / "trial.json"
-    if agree(downstream.world, marker.exists):
+    if agree(case.world, marker.exists):
         return float(read_json(marker, "trial", TRIAL_VERSION, RunError)["score"])
-    config, roles = downstream.config, downstream.roles
+    config, roles = case.config, case.roles
     trial = config.model_copy(
         update={
             "optim": config.optim.model_copy(update={"lr": rate}),
@@ -103,32 +103,32 @@ def _try_rate(downstream: Downstream, rate: float, out: Path, *, resume: bool) -
     scores: list[float] = []
 
     def measure_held_out(model: Classifier) -> Measured:
-        logits_HC = _answer(downstream, model, roles.choose)
+        logits_HC = _answer(case, model, roles.choose)
         targets = find_targets(roles.open(roles.choose))
-        scores.append(judge(logits_HC, targets, downstream.levels.num_labels))
-        return Measured(scores[-1], {f"val/{_metric(downstream)}": scores[-1]})
+        scores.append(judge(logits_HC, targets, case.levels.num_labels))
+        return Measured(scores[-1], {f"val/{_metric(case)}": scores[-1]})
 
-    course = _plan(downstream, trial, (roles.learn,), measure_held_out)
+    course = _plan(case, trial, (roles.learn,), measure_held_out)
     resumes = resume and is_resumable(folder / "checkpoints" / "last")
     say(f"Trying the learning rate {rate:g} for {trial.epochs} epochs.")
-    fit(course, folder, downstream.device, downstream.world, resumes=resumes)
+    fit(course, folder, case.device, case.world, resumes=resumes)
     score = scores[-1] if scores else measure_held_out(course.task.classifier).score
-    if downstream.world.is_first:
+    if case.world.is_first:
         write_json(marker, "trial", TRIAL_VERSION, lr=rate, epochs=trial.epochs, score=score)
     return score
 
 
 def _plan(
-    downstream: Downstream,
+    case: Case,
     config: TransferConfig,
     parts: tuple[Part, ...],
     measure: Callable[[Classifier], Measured] | None,
 ) -> Course:
     """Make model, loss and loader."""
-    roles, options = downstream.roles, config.loss
+    roles, options = case.roles, config.loss
     criterion = make_loss(
-        downstream.card.scheme,
-        downstream.levels,
+        case.card.scheme,
+        case.levels,
         label_smoothing=options.label_smoothing,
         weights_L=[],
         gamma_neg=options.gamma_neg,
@@ -136,22 +136,20 @@ def _plan(
         clip=options.clip,
     )
     return Course(
-        LabelTask(downstream.make_classifier(config), criterion.to(downstream.device)),
-        feed_training(
-            roles.open(*parts), downstream.view.size, config, downstream.device, downstream.world
-        ),
-        config.model_copy(update={"model": downstream.source.provenance.model}),
-        downstream.card,
+        LabelTask(case.make_classifier(config), criterion.to(case.device)),
+        feed_training(roles.open(*parts), case.view.size, config, case.device, case.world),
+        config.model_copy(update={"model": case.source.provenance.model}),
+        case.card,
         measure,
         lambda rows: roles.name(parts, rows),
     )
 
 
-def _answer(downstream: Downstream, model: Classifier, part: Part) -> torch.Tensor:
+def _answer(case: Case, model: Classifier, part: Part) -> torch.Tensor:
     """Return the logits (M, C) of all images of a part, in their order, in every process."""
-    rows = downstream.roles.open(part)
-    world, device = downstream.world, downstream.device
-    batches = feed_measuring(rows, downstream.view, downstream.config.workers, device, world)
+    rows = case.roles.open(part)
+    world, device = case.world, case.device
+    batches = feed_measuring(rows, case.view, case.config.workers, device, world)
     found = run_model(model, batches, device, world, len(rows))
     ours = [logits_BC.float().cpu() for logits_BC, _, _ in found]
     # whole batches were dealt out in turn
@@ -159,5 +157,5 @@ def _answer(downstream: Downstream, model: Classifier, part: Part) -> torch.Tens
     return torch.cat([logits_BC for turn in turns for logits_BC in turn if logits_BC is not None])
 
 
-def _metric(downstream: Downstream) -> str:
-    return main_metric(downstream.several_labels).value
+def _metric(case: Case) -> str:
+    return main_metric(case.several_labels).value

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hypernym.decoding import Decoder
+from hypernym.downstream.figures import measure
 from hypernym.files import open_whole
 from hypernym.hierarchy.scheme import Scheme
 from hypernym.metrics.accuracy import AccuracyCounter
 from hypernym.metrics.mistakes import MistakeCounter
 from hypernym.metrics.precision import AveragePrecisionCounter, TreeTargets
-from hypernym.transfer.figures import measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from hypernym.data.dataset import Dataset
     from hypernym.data.transforms import Preprocessing
+    from hypernym.downstream.protocol import Part
     from hypernym.models import Classifier
-    from hypernym.transfer.protocol import Part
 
 DIGITS = 16
 

@@ -1,7 +1,7 @@
 """The figures that downstream datasets are judged by, from scores and targets.
 
-Shapes: M images, B of them at a time, K labels. Scores are logits or log-odds as in `hypernym.transfer`.
-A score that is not a number finds nothing.
+Shapes: M images, B of them at a time, K labels. Scores are logits or log-odds as in
+`hypernym.downstream`. A score that is not a number finds nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The k nearest neighbours of each image among those that are learned from.
 
-Shapes as in `hypernym.transfer`; P neighbours found for each image, B images at a time.
+Shapes as in `hypernym.downstream`; P neighbours found for each image, B images at a time.
 """
 
 from __future__ import annotations

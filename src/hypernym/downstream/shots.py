@@ -1,6 +1,6 @@
 """Few-shot: a head that is learned from a few images of each class.
 
-Shapes as in `hypernym.transfer`; S images drawn, H held-out images, R directions that the features span.
+Shapes as in `hypernym.downstream`; S images drawn, H held-out images, R directions that features span.
 The head is ridge regression onto the targets, in closed form, as in big_vision's few-shot evaluator:
 with so few images it is about as good as a logistic one, and all penalties share one decomposition.
 """
@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch.nn.functional import one_hot
 
+from hypernym.downstream.figures import judge
+from hypernym.downstream.linear import standardise
 from hypernym.errors import UsageError
-from hypernym.transfer.figures import judge
-from hypernym.transfer.linear import standardise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

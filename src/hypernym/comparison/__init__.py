@@ -1,0 +1,1 @@
+"""Runs of several schemes and seeds, compared so that the answer can be believed."""
