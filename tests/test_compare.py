@@ -54,7 +54,7 @@ def test_runs_become_tables_a_page_and_plots(runs: list[Path], tmp_path: Path) -
     report = compare(runs, out=out)
     assert isinstance(report, CompareReport)
     assert sorted(path.name for path in out.iterdir()) == MADE
-    assert len(list((out / "plots").iterdir())) == 5
+    assert len(list((out / "plots").iterdir())) == 7
     document = json.loads((out / "comparison.json").read_text())
     assert (document["format"], document["version"]) == ("hypernym.comparison", 1)
     assert report.runs == 8

@@ -412,7 +412,7 @@ def test_transfers_with_other_options_have_their_own_column(tmp_path: Path) -> N
         (lambda run: [(run / f).unlink() for f in ("config.yaml", "report.json")], "holds no run"),
         (lambda run: (run / "report.json").write_text("{"), "cannot be read as JSON"),
         (
-            lambda run: (run / "report.json").write_text('{"format": "hypernym.report", "version": 3}'),
+            lambda run: (run / "report.json").write_text('{"format": "hypernym.report", "version": 4}'),
             "damaged: it lacks 'accuracy'",
         ),
     ],
@@ -428,11 +428,11 @@ def test_a_run_that_cannot_be_read_is_named(
 
 def test_a_damaged_transfer_is_named_with_its_field(tmp_path: Path) -> None:
     run = write_transfer(tmp_path, "semantic", 0)
-    report = json.loads((run / "report.json").read_text())
-    (run / "report.json").write_text(json.dumps({**report, "score": "high"}))
-    with pytest.raises(RunError, match=r"report\.json is damaged: score"):
+    report = json.loads((run / "transfer.json").read_text())
+    (run / "transfer.json").write_text(json.dumps({**report, "score": "high"}))
+    with pytest.raises(RunError, match=r"transfer\.json is damaged: score"):
         read_run(run)
-    (run / "report.json").write_text(json.dumps(report))
+    (run / "transfer.json").write_text(json.dumps(report))
     (run / "answers.npz").write_bytes(b"PK")
     with pytest.raises(RunError, match=r"answers\.npz cannot be read"):
         compare_folders([run, write_transfer(tmp_path / "other", "single-label", 0)])
@@ -440,7 +440,7 @@ def test_a_damaged_transfer_is_named_with_its_field(tmp_path: Path) -> None:
 
 def test_a_transfer_that_was_stopped_is_named(tmp_path: Path) -> None:
     run = write_transfer(tmp_path, "semantic", 0)
-    (run / "report.json").unlink()
+    (run / "transfer.json").unlink()
     with pytest.raises(RunError, match="finish it by `hypernym transfer` with --resume"):
         read_run(run)
 
@@ -506,9 +506,10 @@ def test_the_csv_has_a_row_for_each_run_and_figure(tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(compare_folders(sorted(tmp_path.iterdir()))))))
     values = {(row["column"], row["figure"]): float(row["value"]) for row in rows}
     assert values["", "semantic top-1"] == 0.5
+    assert values["", "semantic top-1, summed"] == 0.125
     assert values["cifar linear", "score"] == 0.5
     assert values["cifar linear", "top5"] == 0.9
-    assert len(rows) == 5
+    assert len(rows) == 6
 
 
 def test_markdown_shows_hostile_names_as_they_are(tmp_path: Path) -> None:

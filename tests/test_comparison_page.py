@@ -60,7 +60,7 @@ def test_the_page_shows_the_table_and_what_is_real(page: Page) -> None:
 
 
 def test_each_section_has_its_pictures(page: Page) -> None:
-    for section, count in (("points", 5), ("depths", 2), ("shots", 1), ("sweeps", 1)):
+    for section, count in (("points", 6), ("depths", 3), ("shots", 1), ("sweeps", 1)):
         expect(page.locator(f"#{section} figure[aria-label] svg")).to_have_count(count)
     sizes = page.locator("svg").evaluate_all("(all) => all.map((svg) => svg.clientHeight)")
     assert min(sizes) > 80
