@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# CIFAR-100: bash runs/cifar100.sh SOURCE DATASET
+# CIFAR-100: bash runs/cifar100.sh SOURCE DATASET [MODEL OUT]
 #
 # Files      cs.toronto.edu/~kriz/cifar.html: cifar-100-binary.tar.gz is SOURCE, not unpacked. (The python
 #            version is pickled, and is refused.)
@@ -10,3 +10,6 @@
 set -euo pipefail
 hypernym prepare "$1" "$2" --size 32 --quality 100 --val-per-class 10 --duplicates ignore
 hypernym tree build "$2" --taxonomy "$(dirname "$0")/../docs/examples/cifar100.csv"
+if [ $# -gt 2 ]; then
+  hypernym transfer "$3" "$2" "$4" --recipe cifar100
+fi

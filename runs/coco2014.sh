@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# MS-COCO 2014, several labels an image: bash runs/coco2014.sh SOURCE DATASET
+# MS-COCO 2014, several labels an image: bash runs/coco2014.sh SOURCE DATASET [MODEL OUT]
 #
 # Files      cocodataset.org: train2014.zip and val2014.zip in SOURCE, not unpacked; SOURCE/annotations
 #            from annotations_trainval2014.zip. (2017 has the same images, with fewer in val.)
@@ -11,3 +11,6 @@
 set -euo pipefail
 hypernym prepare "$1" "$2" --min-images 50 --val-per-class 10 --duplicates ignore
 hypernym tree build "$2" --taxonomy "$1/annotations/instances_val2014.json"
+if [ $# -gt 2 ]; then
+  hypernym transfer "$3" "$2" "$4" --recipe multi-label
+fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Food-251 (iFood 2019): bash runs/food251.sh SOURCE DATASET
+# Food-251 (iFood 2019): bash runs/food251.sh SOURCE DATASET [MODEL OUT]
 #
 # Files      github.com/karansikka1/iFood_2019: train.tar, val.tar; annot.tar unpacked into SOURCE/annot
 # Terms      non-commercial research and education; images are not to be passed on
@@ -9,3 +9,6 @@
 # Tree       none is published
 set -euo pipefail
 hypernym prepare "$1" "$2" --min-images 20 --val-per-class 10 --duplicates ignore
+if [ $# -gt 2 ]; then
+  hypernym transfer "$3" "$2" "$4"
+fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ImageNet-1K (ILSVRC 2012): bash runs/imagenet1k.sh SOURCE DATASET
+# ImageNet-1K (ILSVRC 2012): bash runs/imagenet1k.sh SOURCE DATASET [MODEL OUT]
 #
 # Files      image-net.org: ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar; its edition on Kaggle
 #            (ImageNet Object Localization Challenge): LOC_val_solution.csv. All in SOURCE, not unpacked.
@@ -10,3 +10,6 @@
 set -euo pipefail
 hypernym prepare "$1" "$2" --min-images 50 --val-per-class 10 --duplicates ignore
 hypernym tree build "$2" --inner branching
+if [ $# -gt 2 ]; then
+  hypernym transfer "$3" "$2" "$4"
+fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# iNaturalist 2018: bash runs/inaturalist2018.sh SOURCE DATASET
+# iNaturalist 2018: bash runs/inaturalist2018.sh SOURCE DATASET [MODEL OUT]
 #
 # Files      github.com/visipedia/inat_comp, 2018: train_val2018.tar.gz, not unpacked; and, unpacked,
 #            train2018.json, val2018.json, categories.json (the names, undisguised). All in SOURCE.
@@ -11,3 +11,6 @@
 set -euo pipefail
 hypernym prepare "$1" "$2" --min-images 2 --val-per-class 1 --duplicates ignore
 hypernym tree build "$2" --taxonomy "$1/categories.json"
+if [ $# -gt 2 ]; then
+  hypernym transfer "$3" "$2" "$4"
+fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pascal VOC 2007, several labels an image: bash runs/voc2007.sh SOURCE DATASET
+# Pascal VOC 2007, several labels an image: bash runs/voc2007.sh SOURCE DATASET [MODEL OUT]
 #
 # Files      host.robots.ox.ac.uk/pascal/VOC/voc2007: VOCtrainval_06-Nov-2007.tar, VOCtest_06-Nov-2007.tar.
 #            Both in SOURCE, not unpacked.
@@ -11,3 +11,6 @@
 set -euo pipefail
 hypernym prepare "$1" "$2" --min-images 20 --val-per-class 10 --duplicates ignore
 hypernym tree build "$2" --taxonomy "$(dirname "$0")/voc.csv"
+if [ $# -gt 2 ]; then
+  hypernym transfer "$3" "$2" "$4" --recipe multi-label
+fi

@@ -48,7 +48,8 @@ class Features:
         workers: int | None,
     ) -> None:
         self._folder, self._dataset = folder, dataset
-        self._classifier = classifier.to(device).eval()
+        # pixel by pixel: up to twice as fast, on a CPU too
+        self._classifier = classifier.to(device).to(memory_format=torch.channels_last).eval()
         self._view, self._device, self._workers = view, device, workers
         self._digest = _digest(classifier, view, dataset.card["digest"])
 
@@ -78,7 +79,9 @@ class Features:
             open_whole(path) as stream,
         ):
             for number, batch in enumerate(batches):
-                features_BD = self._classifier.embed(batch.images.to(self._device, non_blocking=True))
+                images = batch.images.to(self._device, non_blocking=True)
+                images = images.contiguous(memory_format=torch.channels_last)
+                features_BD = self._classifier.embed(images)
                 if number == 0:
                     shape = (len(rows), features_BD.shape[1])
                     header = {"descr": "<f4", "fortran_order": False, "shape": shape}

@@ -72,12 +72,12 @@ class LossOptions(Options):
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """The share of a target that is spread evenly over its softmax. (Official code: 0.2.)"""
 
-    weights: Literal["classes", "images"] = "classes"
-    """What the weight of a depth in semantic softmax makes up for: classes (the paper) or training
-    images without a target there."""
+    weights: Literal["equal", "classes", "images"] = "equal"
+    """How much a depth counts in semantic softmax: all the same (docs/schemes.md), or the more the
+    fewer classes (the paper) or training images have a target there."""
 
     max_weight: float = Field(default=20.0, ge=1)
-    """The largest weight of a depth. (Official code: 20.)"""
+    """The largest weight of a depth by classes or images. (Official code: 20.)"""
 
     use_deepest: bool = True
     """Off, the deepest depth is not taught, as in the official code."""

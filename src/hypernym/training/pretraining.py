@@ -167,13 +167,14 @@ def _call_teacher(
 
 def _weigh_depths(levels: Levels, dataset: Dataset, options: LossOptions) -> list[float]:
     """Return the weight of each depth; inner classes that the tree added have no images."""
-    images_C = None
+    images_C, max_weight = None, options.max_weight
+    if options.weights == "equal":
+        max_weight = 1.0
     if options.weights == "images":
         images_C = np.zeros(levels.num_classes, np.int64)
         images_C[: len(dataset.classes)] = dataset.classes.train_counts
-    weights: list[float] = levels.weights_L(
-        options.max_weight, images_C, use_deepest=options.use_deepest
-    ).tolist()
+    found_L = levels.weights_L(max_weight, images_C, use_deepest=options.use_deepest)
+    weights: list[float] = found_L.tolist()
     classes_L = levels.counts_L.tolist()
     if not any(weight and classes > 1 for weight, classes in zip(weights, classes_L, strict=True)):
         raise UsageError(

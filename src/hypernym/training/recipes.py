@@ -46,7 +46,7 @@ def official() -> PretrainConfig:
         ema=0.0,
         optim=OptimOptions(name="adam", lr=3e-4, weight_decay=1e-4, clip_norm=0.0),
         schedule=ScheduleOptions(name="onecycle", warmup=0.1, first=0.05),
-        loss=LossOptions(label_smoothing=0.2, max_weight=20.0, use_deepest=False),
+        loss=LossOptions(label_smoothing=0.2, weights="classes", use_deepest=False),
         augment=AugmentOptions(view="squash", flip=0.0, policy="randaugment", cutout=0.5),
         precision=Precision.AUTO,
     )
@@ -94,7 +94,10 @@ def check_given(config: PretrainConfig, given: dict[str, Any]) -> None:
     by_logits = config.distill.kind == Distillation.LOGITS
     needs = {
         "loss.weights": (is_semantic, "--scheme semantic"),
-        "loss.max_weight": (is_semantic, "--scheme semantic"),
+        "loss.max_weight": (
+            is_semantic and config.loss.weights != "equal",
+            "--scheme semantic --loss.weights classes or images",
+        ),
         "loss.use_deepest": (is_semantic, "--scheme semantic"),
         "loss.gamma_neg": (is_multi_label, "--scheme multi-label"),
         "loss.gamma_pos": (is_multi_label, "--scheme multi-label"),
