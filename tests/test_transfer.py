@@ -28,7 +28,7 @@ from hypernym.distributed import ALONE, World
 from hypernym.downstream import finetuning, protocol
 from hypernym.downstream.answers import describe
 from hypernym.downstream.case import set_up_case
-from hypernym.downstream.config import TransferConfig
+from hypernym.downstream.config import RecipeName, TransferConfig
 from hypernym.downstream.labels import find_targets, find_tree, rule_out_inner, with_ancestors
 from hypernym.downstream.protocol import assign_roles
 from hypernym.downstream.recipes import auto, resolve_config
@@ -303,6 +303,60 @@ def test_several_processes_answer_in_the_order_of_the_index(
     assert torch.equal(together, whole)
 
 
+def test_a_rate_that_diverges_is_passed_over(run: Path, colors: Dataset, tmp_path: Path) -> None:
+    given = {**QUICK, "epochs": 1, "optim": {"clip_norm": 0.0, "name": "sgd"}}
+    report = judge(run, colors, tmp_path / "out", **{**given, "rates": (1e-2, 1e30)})
+    assert report.chosen == {"lr": 1e-2}
+    tried = json.loads((tmp_path / "out/trials/1e+30/trial.json").read_text())
+    assert tried["score"] is None
+    with pytest.raises(UsageError, match="diverged with every learning rate tried"):
+        judge(run, colors, tmp_path / "all", **{**given, "rates": (1e29, 1e30)})
+
+
+def test_a_trial_that_lost_its_marker_is_scored_as_before(
+    run: Path, colors: Dataset, tmp_path: Path
+) -> None:
+    given = {**QUICK, "ema": 0.9}
+    report = judge(run, colors, tmp_path / "out", **given)
+    marker = tmp_path / "out/trials/0.0001/trial.json"
+    before = json.loads(marker.read_text())
+    for path in (marker, tmp_path / "out/transfer.json"):
+        path.unlink()
+    again = transfer(str(run), colors.path, tmp_path / "out", resume=True)
+    assert json.loads(marker.read_text()) == before
+    assert again.figures == report.figures
+
+
+def test_a_transfer_is_not_resumed_with_another_model_or_dataset(
+    run: Path, colors: Dataset, dataset: Dataset, tuned: Path
+) -> None:
+    with pytest.raises(RunError, match="was begun with the model"):
+        transfer("test_resnet", colors.path, tuned, resume=True)
+    with pytest.raises(RunError, match="was begun on another dataset"):
+        transfer(str(run), dataset.path, tuned, resume=True)
+
+
+def test_what_was_only_begun_may_be_begun_anew(run: Path, colors: Dataset, tmp_path: Path) -> None:
+    given = {"epochs": 1, "batch_size": 100, "optim": {"lr": 1e-3}, **SMALL}
+    with pytest.raises(UsageError, match="more than the 60 training images"):
+        judge(run, colors, tmp_path / "out", **given)
+    assert judge(run, colors, tmp_path / "out", **{**given, "batch_size": 10}).score > 0
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_efficientnet", "levit_128s", "efficientvit_m0"])
+def test_a_saved_probe_says_what_was_scored_or_is_not_saved(
+    colors: Dataset, tmp_path: Path, name: str
+) -> None:
+    given = options(method="linear", untrained=True, workers=0)
+    report = transfer(name, colors.path, tmp_path / "out", options=given)
+    if "not saved" in report.remark:
+        assert name in ("levit_128s", "efficientvit_m0")
+        assert not (tmp_path / "out/checkpoints").exists()
+    else:
+        found = evaluate(tmp_path / "out", colors.path, split="test", workers=0)
+        assert found.accuracy.top1 == pytest.approx(report.score)
+
+
 # What is transferred
 
 
@@ -353,6 +407,8 @@ def test_what_cannot_be_transferred_is_told_and_leaves_nothing(
         ({"loss": {"gamma_neg": 4.0}}, "only with a dataset of several labels"),
         ({"loss": {"max_weight": 3.0}}, "pretrain --scheme semantic"),
         ({"optim": {"lr": 1e-3}, "rates": (1e-3, 1e-2)}, "give one of the two"),
+        ({"optim": {"lr": 1e-3}, "trial": 0.5}, "--trial 0.5 has a meaning only with several --rates"),
+        ({"pixels": "unit"}, "carries the mean and std"),
     ],
 )
 def test_options_without_effect_are_refused(
@@ -361,6 +417,20 @@ def test_options_without_effect_are_refused(
     with pytest.raises(UsageError, match=message):
         judge(run, colors, tmp_path / "out", **given)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "given", "message"),
+    [
+        ("cifar100", {"method": "knn"}, "is one of fine-tuning"),
+        ("multi-label", {}, "does not suit a dataset of one label"),
+    ],
+)
+def test_a_recipe_that_does_not_suit_is_refused(
+    run: Path, colors: Dataset, tmp_path: Path, recipe: RecipeName, given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        transfer(str(run), colors.path, tmp_path / "out", recipe=recipe, options=options(**given))
 
 
 def test_a_rate_that_is_given_is_not_searched_for() -> None:

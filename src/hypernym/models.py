@@ -67,20 +67,25 @@ def make_backbone(
     is_local = name.startswith(("hf-hub:", "local-dir:"))
     if not is_local and not timm.is_model(name):
         raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}.")
+    for_size = f"for {image_size} px" if image_size else "here"
     rates = {"drop_rate": drop, "drop_path_rate": drop_path}
     given = {option: rate for option, rate in rates.items() if rate}
     try:
         config = None if is_local else timm.get_pretrained_cfg(name, allow_unregistered=True)
         size = {"img_size": image_size} if image_size and config and config.fixed_input_size else {}
         backbone: nn.Module = timm.create_model(name, num_classes=num_classes, **size, **given)
+        found: dict[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
+        if is_local and image_size and found.get("fixed_input_size"):  # known only now
+            size = {"img_size": image_size}
+            backbone = timm.create_model(name, num_classes=num_classes, **size, **given)
     except TypeError as cause:
         options = {"drop_rate": "--drop", "drop_path_rate": "--drop-path"}
         refused = [options[option] for option in given if option in str(cause)]
         if not refused:
-            raise UsageError(f"timm cannot make {name!r} for {image_size} px: {cause}") from cause
+            raise UsageError(f"timm cannot make {name!r} {for_size}: {cause}") from cause
         raise UsageError(
             f"{name!r} does not take {refused[0]}: leave it away, or give a model that does."
         ) from cause
     except (RuntimeError, ValueError, AssertionError, OSError) as cause:
-        raise UsageError(f"timm cannot make {name!r} for {image_size} px: {cause}") from cause
+        raise UsageError(f"timm cannot make {name!r} {for_size}: {cause}") from cause
     return backbone

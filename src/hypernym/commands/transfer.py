@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +14,7 @@ from hypernym.downstream.config import REQUEST, Method, RecipeName, TransferConf
 from hypernym.downstream.recipes import check_given, resolve_config
 from hypernym.downstream.report import REPORT, TransferReport, load_report
 from hypernym.errors import RunError, UsageError
-from hypernym.files import check_vacant, make_folder
+from hypernym.files import check_vacant, make_folder, read_json, write_json
 from hypernym.training.config import save_config
 from hypernym.training.requests import go_on_with, lay_over_files
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hypernym.data.dataset import Dataset
+
+SOURCE, SOURCE_VERSION = "source.json", 1
+"""What is transferred where to: a resumed transfer must be given the same."""
 
 
 @validate_call
@@ -60,7 +64,8 @@ def transfer(
 
     with join_world() as world:
         opened = open_dataset(dataset)
-        resolved = agree(world, lambda: _begin(opened, out, recipe, config, given, resume=bool(resume)))
+        request = Request(source, opened, out, recipe, config, given, bool(resume))
+        resolved = agree(world, lambda: _begin(request))
         if resolved.method != Method.FULL and world.size > 1:
             raise UsageError(
                 f"--method {resolved.method} runs in one process: start it without torchrun."
@@ -73,27 +78,68 @@ def transfer(
         case.make_classifier(resolved)  # what cannot be made leaves nothing behind
         if world.is_first:
             make_folder(out)
+            begun = {"source": source, "dataset_digest": opened.card["digest"]}
+            write_json(out / SOURCE, "source", SOURCE_VERSION, **begun)
             save_config(out / REQUEST, resolved)
         return judge_model(case, out, resume=bool(resume))
 
 
-def _begin(
-    dataset: Dataset,
-    out: Path,
-    recipe: RecipeName,
-    files: Sequence[Path],
-    given: dict[str, Any],
-    *,
-    resume: bool,
-) -> TransferConfig:
-    """Check what was given, before anything is made."""
-    check_vacant(out, resume=resume, what="transfer")
-    given = lay_over_files(files, given, TransferConfig)
+@dataclass(frozen=True)
+class Request:
+    """What was asked for."""
+
+    source: str
+    dataset: Dataset
+    out: Path
+    recipe: RecipeName
+    files: Sequence[Path]
+    given: dict[str, Any]
+    resume: bool
+
+
+def _begin(request: Request) -> TransferConfig:
+    """Check what was asked for, before anything is made."""
+    out, dataset = request.out, request.dataset
+    if not _has_done_nothing(out):
+        check_vacant(out, resume=request.resume, what="transfer")
+    given = lay_over_files(request.files, request.given, TransferConfig)
     begun = out / REQUEST
-    if resume and begun.exists():
+    if request.resume and begun.exists():
+        _check_same(request)
         return go_on_with(begun, given, TransferConfig)
-    if resume and out.is_dir() and any(out.iterdir()):
+    if request.resume and out.is_dir() and any(out.iterdir()):
         raise RunError(f"{out} holds no transfer (no {REQUEST}): give the folder of one to resume it.")
-    resolved = resolve_config(recipe, given, len(dataset.index("train")))
-    check_given(resolved, given, several_labels=dataset.card["several_labels"])
+    splits = dataset.card["splits"]
+    resolved = resolve_config(request.recipe, given, len(dataset.index("train")))
+    check_given(
+        request.recipe,
+        resolved,
+        request.given,
+        several_labels=dataset.card["several_labels"],
+        holds_out_val=all(splits.get(name, {}).get("images") for name in ("val", "test")),
+    )
     return resolved
+
+
+def _has_done_nothing(out: Path) -> bool:
+    """Tell whether a folder holds no more than what a transfer begins with."""
+    return out.is_dir() and {path.name for path in out.iterdir()} in ({SOURCE}, {SOURCE, REQUEST})
+
+
+def _check_same(request: Request) -> None:
+    """Check that a transfer that goes on is of the same model and dataset.
+
+    Raises:
+        RunError: it is of others.
+    """
+    begun = read_json(request.out / SOURCE, "source", SOURCE_VERSION, RunError)
+    if begun["source"] != request.source:
+        raise RunError(
+            f"{request.out} was begun with the model {begun['source']}, not {request.source}: give that "
+            f"one to resume it, or a new folder."
+        )
+    if begun["dataset_digest"] != request.dataset.card["digest"]:
+        raise RunError(
+            f"{request.out} was begun on another dataset than {request.dataset.path} (digest "
+            f"{begun['dataset_digest'][:8]}): give that one to resume it, or a new folder."
+        )

@@ -26,6 +26,8 @@ PATHS = ("start", "teacher")
 MODEL = "model"
 CACHES = ("distill.cache", "features")
 UNTRAINED = "untrained"
+OF_THE_ROW = {MODEL, "pixels", UNTRAINED}
+"""Options of a transfer that say what is transferred."""
 """The option of a transfer by which weights are random: that is a row, not a column."""
 
 SWEPT = "optim."
@@ -168,7 +170,8 @@ def _label_columns(transfers: Sequence[Transfer]) -> list[tuple[str, tuple[tuple
 
 def _method_of(run: Transfer) -> Options:
     """Return the options that make a column."""
-    return {name: value for name, value in shorten(run.report.options).items() if name != UNTRAINED}
+    options = shorten(run.report.options)
+    return {name: value for name, value in options.items() if name not in OF_THE_ROW}
 
 
 def _name_datasets(transfers: Sequence[Transfer]) -> dict[str, str]:

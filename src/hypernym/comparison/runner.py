@@ -158,7 +158,8 @@ def _check_unchanged(folder: Path, then: dict[str, Any] | None, now: dict[str, A
             )
         return
     for name in then | now:
-        is_runtime = name.removeprefix(ABOVE).partition(".")[0] in RUNTIME_OPTIONS
+        option = name.removeprefix(ABOVE)
+        is_runtime = bool({option, option.partition(".")[0]} & RUNTIME_OPTIONS)
         if then.get(name) != now.get(name) and not is_runtime:
             raise RunError(
                 f"{folder} was made with {name} {_tell(then, name)}, and the plan has "

@@ -43,9 +43,11 @@ class Dataset:
         """
         if not self.card["splits"].get(split, {}).get("images"):
             ways = {"train": "more images", "val": "--val-per-class 1 or more"}
+            has_test = split == "val" and self.card["splits"].get("test", {}).get("images")
             raise DatasetError(
                 f"{self.path} has no image in its {split} split: prepare it "
-                f"{f'with {ways[split]}' if split in ways else 'from a source that states one'}."
+                f"{f'with {ways[split]}' if split in ways else 'from a source that states one'}"
+                f"{', or ask for its test split' if has_test else ''}."
             )
         return open_index(index_path(self.path, split))
 

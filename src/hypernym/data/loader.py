@@ -5,7 +5,7 @@ is seeded by (seed, epoch, row, repeat). The number of workers and of processes 
 
 A loading process is sent the rows of one batch and gives the whole batch, written into one tensor. It
 opens the index by its path: the pages are shared by all processes, and nothing that grows with the
-dataset is copied or sent.
+dataset is copied or sent (but for the numbers of chosen rows).
 """
 
 from __future__ import annotations

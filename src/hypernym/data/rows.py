@@ -179,9 +179,17 @@ class ChosenRows:
 
     def present(self, rows: NDArray[np.int64]) -> torch.Tensor | None:
         """Return which labels each row has, bool (B, K); None where images have one label each."""
-        found = [split.present(row) for split, row in self._find(rows)]
-        several = [present_1K for present_1K in found if present_1K is not None]
-        return torch.cat(several) if several else None
+        found = None
+        split_B = np.searchsorted(self._ends, rows, side="right")
+        for number in np.unique(split_B):
+            places = np.flatnonzero(split_B == number)
+            present_PK = self._splits[number].present(self._rows_N[rows[places]])
+            if present_PK is None:
+                return None
+            if found is None:
+                found = torch.zeros(len(rows), present_PK.shape[1], dtype=torch.bool)
+            found[torch.from_numpy(places)] = present_PK
+        return found
 
     def _find(self, rows: NDArray[np.int64]) -> Iterator[tuple[SplitRows, NDArray[np.int64]]]:
         """Give the split of each row, and its row there, (1,)."""

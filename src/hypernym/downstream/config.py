@@ -73,6 +73,15 @@ class TransferConfig(TrainConfig):
     model: str = ""
     """timm's name of the model that a file of weights is of; everything else says it itself."""
 
+    epochs: int = Field(default=40, ge=1)
+    """Times that each training image is seen; the recipe auto goes by their number."""
+
+    batch_size: int = Field(default=64, ge=1)
+    """Images a step, over all processes and parts of a step; the recipe auto goes by their number."""
+
+    image_size: int | None = Field(default=None, ge=8)
+    """Pixels of a side that the model sees; by default those that it was made for."""
+
     method: Method = Method.FULL
     """full, linear, knn or few-shot."""
 
@@ -84,7 +93,7 @@ class TransferConfig(TrainConfig):
     beside a test split); at most 20,000 images."""
 
     rates: tuple[Rate, ...] = ()
-    """Full fine-tuning: learning rates to try; none takes optim.lr as it is."""
+    """Full fine-tuning: learning rates to try (recipe auto: four); none takes optim.lr as it is."""
 
     trial: float = Field(default=0.34, gt=0, le=1)
     """Full fine-tuning: the share of the epochs that each of them is tried for."""

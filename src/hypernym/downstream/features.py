@@ -2,8 +2,8 @@
 
     FOLDER/SPLIT-DIGEST.npy    float32 (images, features), in the order of the split's index
 
-The digest is of the weights, the view and the dataset: features of another model are never taken for
-these, and transfers of one model may share a folder. A file appears whole.
+The digest is of the model, its weights, the view and the dataset: features of another model are never
+taken for these, and transfers of one model may share a folder. A file appears whole.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from hypernym.distributed import ALONE
 from hypernym.files import make_folder, open_whole
 from hypernym.progress import show_progress
 from hypernym.training.feeding import feed_measuring
+from hypernym.training.start import config_of, head_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import nn
 
     from hypernym.data.dataset import Dataset
     from hypernym.data.transforms import Preprocessing
@@ -60,7 +60,7 @@ class Features:
             DatasetError: an image is not what was written.
         """
         pieces = [torch.from_numpy(self._split(part.split)[part.rows_N]) for part in parts]
-        return torch.cat(pieces).to(self._device)
+        return (torch.cat(pieces) if len(pieces) > 1 else pieces[0]).to(self._device)
 
     def _split(self, split: str) -> NDArray[np.float32]:
         path = self._folder / f"{split}-{self._digest[:DIGITS]}.npy"
@@ -92,12 +92,12 @@ class Features:
 
 def _digest(classifier: Classifier, view: Preprocessing, dataset_digest: str) -> str:
     """Return the SHA-256 of all that decides a feature, but for the arithmetic of a device."""
-    digest = hashlib.sha256(f"{asdict(view)} {dataset_digest}".encode())
     backbone = classifier.backbone
-    layer: nn.Module = backbone.get_classifier()  # type: ignore[operator]
-    head = {tensor.data_ptr() for tensor in layer.state_dict().values()}
+    architecture = config_of(backbone)["architecture"]  # weights alone do not tell how they are used
+    digest = hashlib.sha256(f"{architecture} {asdict(view)} {dataset_digest}".encode())
+    heads = tuple(head_names(backbone))
     for name, tensor in backbone.state_dict().items():
-        if tensor.data_ptr() not in head:
+        if not name.startswith(heads):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.reshape(-1).view(torch.uint8).cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -18,7 +18,7 @@ from hypernym.checkpoint import find_checkpoint, is_resumable, load_checkpoint
 from hypernym.distributed import agree, gather
 from hypernym.downstream.figures import judge, main_metric
 from hypernym.downstream.labels import find_targets
-from hypernym.errors import RunError
+from hypernym.errors import DivergenceError, RunError, UsageError
 from hypernym.files import read_json, write_json
 from hypernym.inference import run_model
 from hypernym.losses.schemes import make_loss
@@ -63,10 +63,15 @@ def finetune(case: Case, out: Path, *, resume: bool) -> Tuned:
     rates, score, remark = config.rates or (config.optim.lr,), None, ""
     best = rates[0]
     if len(rates) > 1:
-        scores = {rate: _try_rate(case, rate, out, resume=resume) for rate in sorted(rates)}
+        tried = {rate: _try_rate(case, rate, out, resume=resume) for rate in sorted(rates)}
+        scores = {rate: found for rate, found in tried.items() if found is not None}
+        if not scores:
+            raise UsageError(
+                f"training diverged with every learning rate tried ({_list(rates)}): give lower --rates."
+            )
         best = max(scores, key=scores.__getitem__)
         score = scores[best]
-        say(f"The learning rate {best:g} is the best of {', '.join(f'{rate:g}' for rate in scores)}.")
+        say(f"The learning rate {best:g} is the best of {_list(scores)}.")
         if best in (min(rates), max(rates)):
             remark = f"The {'smallest' if best == min(rates) else 'largest'} rate tried was the best."
 
@@ -78,19 +83,31 @@ def finetune(case: Case, out: Path, *, resume: bool) -> Tuned:
         out,
         case.device,
         case.world,
-        resumes=resume and is_resumable(out / "checkpoints" / "last"),
+        resumes=_resumes(case, out, resume=resume),
     )
     model = load_checkpoint(find_checkpoint(out)).classifier.to(case.device)
     logits_MC = _answer(case, model, roles.test)
     return Tuned(logits_MC, {"lr": best}, score, remark)
 
 
-def _try_rate(case: Case, rate: float, out: Path, *, resume: bool) -> float:
-    """Return the score of a rate on the held-out images, after a share of the epochs."""
+def _list(rates: Iterable[float]) -> str:
+    return ", ".join(f"{rate:g}" for rate in sorted(rates))
+
+
+def _resumes(case: Case, run: Path, *, resume: bool) -> bool:
+    return agree(case.world, lambda: resume and is_resumable(run / "checkpoints" / "last"))
+
+
+def _try_rate(case: Case, rate: float, out: Path, *, resume: bool) -> float | None:
+    """Return the score of a rate on the held-out images, after a share of the epochs.
+
+    None: training diverged.
+    """
     folder = out / "trials" / f"{rate:g}"
     marker = folder / "trial.json"
     if agree(case.world, marker.exists):
-        return float(read_json(marker, "trial", TRIAL_VERSION, RunError)["score"])
+        known: float | None = read_json(marker, "trial", TRIAL_VERSION, RunError)["score"]
+        return known
     config, roles = case.config, case.roles
     trial = config.model_copy(
         update={
@@ -109,10 +126,18 @@ def _try_rate(case: Case, rate: float, out: Path, *, resume: bool) -> float:
         return Measured(scores[-1], {f"val/{_metric(case)}": scores[-1]})
 
     course = _plan(case, trial, (roles.learn,), measure_held_out)
-    resumes = resume and is_resumable(folder / "checkpoints" / "last")
+    resumes = _resumes(case, folder, resume=resume)
     say(f"Trying the learning rate {rate:g} for {trial.epochs} epochs.")
-    fit(course, folder, case.device, case.world, resumes=resumes)
-    score = scores[-1] if scores else measure_held_out(course.task.classifier).score
+    score: float | None = None
+    try:
+        fit(course, folder, case.device, case.world, resumes=resumes)
+    except DivergenceError:
+        say(f"Training diverged with the learning rate {rate:g}.")
+    else:
+        if not scores:  # all was done but for the marker
+            last = load_checkpoint(folder / "checkpoints" / "last").classifier
+            measure_held_out(last.to(case.device))
+        score = scores[-1]
     if case.world.is_first:
         write_json(marker, "trial", TRIAL_VERSION, lr=rate, epochs=trial.epochs, score=score)
     return score

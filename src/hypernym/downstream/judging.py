@@ -139,7 +139,8 @@ def _probe_linear(case: Case, bench: Bench, classifier: Classifier, out: Path) -
     """Train a linear head and save the model with it."""
     probed = probe_linear(bench, case.config)
     remark = probed.remark
-    if probed.head is not None and put_head(classifier, probed.head, case.levels):
+    size = case.view.size
+    if probed.head is not None and put_head(classifier, probed.head, case.levels, size):
         progress = {"epoch": 0, "step": 0, "figures": {}}
         save_checkpoint(out / "checkpoints" / "best", classifier.cpu(), case.card, progress)
     else:

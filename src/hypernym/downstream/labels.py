@@ -37,8 +37,12 @@ def find_tree(dataset: Dataset) -> Tree:
 
 def find_targets(rows: Rows) -> torch.Tensor:
     """Return the labels of all images, int64 (N,), or where images have several bool (N, K)."""
+    one = rows.present(np.arange(min(1, len(rows))))
+    if one is None:
+        return torch.from_numpy(rows.labels_N.astype(np.int64))
     present_NK = rows.present(np.arange(len(rows)))
-    return torch.from_numpy(rows.labels_N.astype(np.int64)) if present_NK is None else present_NK
+    assert present_NK is not None  # noqa: S101 - images have several labels
+    return present_NK
 
 
 def with_ancestors(targets: torch.Tensor, levels: Levels) -> torch.Tensor:

@@ -77,7 +77,11 @@ def set_up(features: Features, roles: Roles, levels: Levels) -> Bench:
     def see(*parts: Part) -> Examples:
         return Examples(features.of(*parts), find_targets(roles.open(*parts)))
 
-    return Bench(see(roles.learn), see(roles.choose), see(*roles.everything), see(roles.test), levels)
+    both, cut = see(*roles.everything), len(roles.learn.rows_N)
+    # views: a copy of the features of ImageNet-1K would take ten gigabytes more
+    learn = Examples(both.features_ND[:cut], both.targets[:cut])
+    choose = Examples(both.features_ND[cut:], both.targets[cut:])
+    return Bench(learn, choose, both, see(roles.test), levels)
 
 
 def probe_linear(bench: Bench, config: TransferConfig) -> Probed:
@@ -140,8 +144,10 @@ def _with_ancestors(examples: Examples, levels: Levels) -> Examples:
 
 
 @torch.no_grad()
-def put_head(classifier: Classifier, head: Heads, levels: Levels) -> bool:
+def put_head(classifier: Classifier, head: Heads, levels: Levels, size: int) -> bool:
     """Make a linear head the last layer of its model; tell whether the model has a place for it.
+
+    The model, on the device of the head, sees pictures of `size` pixels of a side.
 
     A class that it has no output for is ruled out by its bias.
     """
@@ -154,4 +160,17 @@ def put_head(classifier: Classifier, head: Heads, levels: Levels) -> bool:
     anew = levels.num_classes - len(bias_K)
     weight.copy_(pad(weight_KD, (0, 0, 0, anew)).reshape(weight.shape))
     layer.bias.copy_(pad(bias_K, (0, anew), value=RULED_OUT))
-    return True
+    return _says_the_same(classifier, head, size)
+
+
+def _says_the_same(classifier: Classifier, head: Heads, size: int) -> bool:
+    """Tell whether a model with a head in it answers as the head does on its features.
+
+    Some models normalise between the two, or add what a second head says.
+    """
+    noise = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8, generator=noise)
+    images = images.to(head.bias_GK.device)
+    expected_MK = head.scores(classifier.embed(images))
+    found_MK = classifier(images)[:, : expected_MK.shape[1]]
+    return bool(torch.allclose(found_MK, expected_MK, rtol=1e-3, atol=1e-3))

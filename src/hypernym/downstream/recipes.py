@@ -44,9 +44,10 @@ def auto(num_images: int) -> TransferConfig:
     Expected: docs/log.md has what it gives on CIFAR-100 and VOC 2007.
     """
     epochs = round(LONGEST * min(1.0, (1_000 / num_images) ** 0.2))
+    batch_size = next((batch for images, batch in BATCHES if num_images < images), 256)
     return TransferConfig(
         epochs=max(SHORTEST, epochs),
-        batch_size=next((batch for images, batch in BATCHES if num_images < images), 256),
+        batch_size=min(batch_size, max(1, num_images // 2)),
         rates=(1e-4, 3e-4, 1e-3, 3e-3),
         ema=0.0,
         augment=AugmentOptions(min_scale=0.4),
@@ -65,9 +66,9 @@ def cifar100() -> TransferConfig:
         batch_size=128,
         ema=0.995,
         optim=OptimOptions(name="adam", lr=2e-4, weight_decay=1e-4, clip_norm=0.0),
-        schedule=ScheduleOptions(name="cosine", warmup=0.0),
+        schedule=ScheduleOptions(name="cosine", warmup=3 / 50),
         loss=LossOptions(label_smoothing=0.1),
-        augment=AugmentOptions(view="squash", erase=0.5),
+        augment=AugmentOptions(view="squash", policy="v0", erase=0.5),
     )
 
 
@@ -106,11 +107,7 @@ def multi_label() -> TransferConfig:
 
 
 def resolve_config(recipe: RecipeName, given: dict[str, Any], num_images: int) -> TransferConfig:
-    """Lay the options that were given over a recipe; a rate that was given is taken as it is.
-
-    Raises:
-        UsageError: two options contradict each other.
-    """
+    """Lay the options that were given over a recipe; a rate that was given is taken as it is."""
     match recipe:
         case "auto":
             base = auto(num_images)
@@ -120,22 +117,46 @@ def resolve_config(recipe: RecipeName, given: dict[str, Any], num_images: int) -
             base = cifar100_sgd()
         case "multi-label":
             base = multi_label()
-    if "lr" in given.get("optim", {}):
-        if given.get("rates"):
-            raise UsageError(
-                f"--optim.lr {given['optim']['lr']} is one learning rate, and --rates are some to "
-                f"choose from: give one of the two."
-            )
+    if "lr" in given.get("optim", {}) and not given.get("rates"):
         base = base.model_copy(update={"rates": ()})
     return TransferConfig.model_validate(overlay(base.model_dump(), given))
 
 
-def check_given(config: TransferConfig, given: dict[str, Any], *, several_labels: bool) -> None:
+def check_given(
+    recipe: RecipeName,
+    config: TransferConfig,
+    given: dict[str, Any],
+    *,
+    several_labels: bool,
+    holds_out_val: bool,
+) -> None:
     """Refuse options that were given and that a transfer would take no notice of.
 
+    Args:
+        recipe: As it was asked for.
+        config: The options in full.
+        given: Those that were given on the command line or from Python.
+        several_labels: Whether images of the dataset have several labels.
+        holds_out_val: Whether the dataset itself holds out images to choose on.
+
     Raises:
-        UsageError: one has a meaning only beside another.
+        UsageError: one has a meaning only beside another, or contradicts it.
     """
+    if "lr" in given.get("optim", {}) and given.get("rates"):
+        raise UsageError(
+            f"--optim.lr {given['optim']['lr']} is one learning rate, and --rates are some to choose "
+            f"from: give one of the two."
+        )
+    if recipe != "auto" and config.method != Method.FULL:
+        raise UsageError(
+            f"--recipe {recipe} is one of fine-tuning, and has no meaning with --method "
+            f"{config.method}: leave it away."
+        )
+    if recipe != "auto" and (recipe == "multi-label") != several_labels:
+        kind = "several labels" if several_labels else "one label"
+        raise UsageError(
+            f"--recipe {recipe} does not suit a dataset of {kind} an image: give another, or auto."
+        )
     semantic = (False, "`pretrain --scheme semantic`")
     needs = {
         "loss.weights": semantic,
@@ -147,6 +168,8 @@ def check_given(config: TransferConfig, given: dict[str, Any], *, several_labels
             for name in ("gamma_neg", "gamma_pos", "clip")
         },
         "augment.min_scale": (config.augment.view == "crop", "--augment.view crop"),
+        "hold_out": (not holds_out_val, "a dataset without val images beside a test split"),
+        "trial": (len(config.rates) > 1, "several --rates"),
     }
     for option in flatten(TransferConfig().model_dump(mode="json")):
         group = option.partition(".")[0]
@@ -155,6 +178,6 @@ def check_given(config: TransferConfig, given: dict[str, Any], *, several_labels
             needs[option] = (config.method == of_one[group], f"--method {of_one[group]}")
         elif option == "features":
             needs[option] = (config.method != Method.FULL, "--method linear, knn or few-shot")
-        elif option not in EVERY_METHOD and config.method != Method.FULL:
+        elif option not in needs and option not in EVERY_METHOD and config.method != Method.FULL:
             needs[option] = (False, "--method full")
     refuse_without_effect(TransferConfig, given, needs)

@@ -93,13 +93,16 @@ class TransferReport:
         chosen = ", ".join(f"{name} {value:g}" for name, value in self.chosen.items())
         counts = self.images
         learned = counts["train"] + counts["held_out"]
+        amount = "a few images a class" if self.shots else f"{learned:,} images"
         lines = [
             f"{self.source.name} on {self.dataset}: {self.method}",
-            f"  learned from {learned:,} images, tested once on {counts['test']:,} of {self.test_split}",
+            f"  learned from {amount}, tested on {counts['test']:,} images of {self.test_split}",
         ]
-        if chosen:
-            held_out = "" if self.chosen_score is None else f" ({100 * self.chosen_score:.1f} there)"
-            lines.append(f"  chosen on {counts['held_out']:,} held-out images: {chosen}{held_out}")
+        if self.chosen_score is not None:
+            lines.append(
+                f"  chosen on {counts['held_out']:,} held-out images: {chosen} "
+                f"({100 * self.chosen_score:.1f} there)"
+            )
         lines.append(f"  {self.metric:<26}{100 * self.score:.1f} % (chance {100 * self.chance:.1f})")
         if self.shots:
             lines += [

@@ -83,6 +83,11 @@ def open_source(name: str, config: TransferConfig) -> Source:
             f"leave it away."
         )
     if path.is_dir() and not is_foreign_folder(path):
+        if config.pixels == "unit":
+            raise UsageError(
+                f"--pixels unit: {name} carries the mean and std that it was trained with: leave it "
+                f"away."
+            )
         return _open_run(path, name)
     if path.is_file() and not config.model:
         raise UsageError(f"{name} is a file of weights: say by --model which model of timm it is of.")

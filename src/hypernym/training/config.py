@@ -129,12 +129,14 @@ RUNTIME_OPTIONS = {
     "checkpoint_gradients",
     "compile",
     "device",
+    "distill.cache",
+    "features",
     "log_every",
     "save",
     "track",
     "workers",
 }
-"""Options that a resumed run may change: they change last bits at most, not what is learned."""
+"""Options and groups that a resumed run may change: they change last bits at most."""
 
 
 def read_config(path: Path, kind: type[TrainConfig]) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def go_on_with(begun: Path, given: dict[str, Any], kind: type[Config]) -> Config
     resolved = kind.model_validate(overlay(before, given))
     then, now = flatten(before), flatten(resolved.model_dump(mode="json"))
     for name, value in now.items():
-        if then.get(name, value) != value and name.partition(".")[0] not in RUNTIME_OPTIONS:
+        is_runtime = bool({name, name.partition(".")[0]} & RUNTIME_OPTIONS)
+        if then.get(name, value) != value and not is_runtime:
             raise RunError(
                 f"{begun.parent} was begun with {name} {then[name]}, not {value}: leave "
                 f"--{name.replace('_', '-')} away to resume it, or give a new folder."

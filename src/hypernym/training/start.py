@@ -128,13 +128,13 @@ def load_start(
             "--start and --pretrained each say where the first weights come from: give one of them."
         )
     if start is not None:
-        weights, option = _read_path(start), f"--start {start}"
+        weights, option = _read_path(start), str(start)
     elif pretrained_name is not None:
-        weights, option = _read_timm(pretrained_name), f"--pretrained ({pretrained_name})"
+        weights, option = _read_timm(pretrained_name), f"timm's {pretrained_name}"
     else:
         return StartReport("", len(tree.ids), 0, "")
     tensors = _filter(backbone, weights, option)
-    heads = _head_names(backbone)
+    heads = head_names(backbone)
     body = {key: value for key, value in tensors.items() if not key.startswith(tuple(heads))}
     _check_body(backbone, body, heads, weights, option)
     outputs = _outputs_of(tensors, heads, weights)
@@ -151,15 +151,14 @@ def _read_path(path: Path) -> Weights:
         return _read_folder(path)
     if not path.exists():
         raise UsageError(
-            f"--start {path} does not exist: give a run, a folder with a model, or a file "
-            f"({', '.join(FILES)})."
+            f"{path} does not exist: give a run, a folder with a model, or a file ({', '.join(FILES)})."
         )
     if path.suffix not in FILES:
-        raise UsageError(f"--start {path} ends in none of {', '.join(FILES)}: give such a file.")
+        raise UsageError(f"{path} ends in none of {', '.join(FILES)}: give such a file.")
     try:
         tensors = load_state_dict(str(path), weights_only=True)
     except UNREADABLE as cause:
-        raise UsageError(f"--start {path} cannot be read as weights ({first_line(cause)}).") from cause
+        raise UsageError(f"{path} cannot be read as weights ({first_line(cause)}).") from cause
     return Weights(str(path), _only_tensors(tensors, path), None, None, _guess_architecture(path.name))
 
 
@@ -192,9 +191,7 @@ def _read_folder(folder: Path) -> Weights:
     try:
         tensors = load_state_dict_from_path(folder, weights_only=True)
     except UNREADABLE as cause:
-        raise UsageError(
-            f"--start {folder}: its weights cannot be read ({first_line(cause)})."
-        ) from cause
+        raise UsageError(f"{folder}: its weights cannot be read ({first_line(cause)}).") from cause
     config = _read_config(folder)
     label_names = config.get("label_names") or config.get("pretrained_cfg", {}).get("label_names")
     return Weights(
@@ -213,8 +210,7 @@ def _read_timm(name: str) -> Weights:
     except UNREADABLE as cause:
         raise UsageError(
             f"timm cannot give the weights of {name!r} ({first_line(cause)}): see "
-            f"timm.list_pretrained() for names with weights; without a network, give a file of them "
-            f"to --start."
+            f"timm.list_pretrained() for names with weights; without a network, give a file of them."
         ) from cause
     config = config_of(model)
     label_names = config.get("label_names")
@@ -231,7 +227,7 @@ def _only_tensors(found: object, path: Path) -> dict[str, torch.Tensor]:
     tensors = found if isinstance(found, dict) else {}
     tensors = {key: value for key, value in tensors.items() if isinstance(value, torch.Tensor)}
     if not tensors:
-        raise UsageError(f"--start {path} holds no weights: give the state dict of a timm model.")
+        raise UsageError(f"{path} holds no weights: give the state dict of a timm model.")
     return tensors
 
 
@@ -251,7 +247,7 @@ def _filter(backbone: nn.Module, weights: Weights, option: str) -> dict[str, tor
     return dict(filtered)
 
 
-def _head_names(backbone: nn.Module) -> list[str]:
+def head_names(backbone: nn.Module) -> list[str]:
     """Return the names of the layers that give the logits, each with the dot that follows it.
 
     A distilled model has two of them.
