@@ -19,6 +19,7 @@ from hypernym.downstream.linear import (
     Heads,
     Schedule,
     Setting,
+    average,
     choose,
     make_grid,
     plan_schedule,
@@ -231,3 +232,20 @@ def test_what_cannot_be_learned_from_is_refused() -> None:
     features[3, 2] = torch.nan
     with pytest.raises(UsageError, match="not finite"):
         train_heads(features, targets, make_grid(), num_labels=LABELS, schedule=QUICK, seed=0)
+
+
+def test_the_mean_of_heads_scores_the_mean_of_their_scores() -> None:
+    torch.manual_seed(0)
+    heads = [
+        Heads((Setting(rate, 0.0),), torch.randn(1, 3, 5), torch.randn(1, 3)) for rate in (1.0, 2.0)
+    ]
+    features_MD = torch.randn(7, 5)
+    expected_MK = (heads[0].scores(features_MD) + heads[1].scores(features_MD)) / 2
+    assert torch.allclose(average(heads).scores(features_MD), expected_MK, atol=1e-6)
+
+
+def test_settings_are_ranked_by_their_scores() -> None:
+    settings = tuple(Setting(rate, 0.0) for rate in (1.0, 2.0, 3.0))
+    heads = Heads(settings[1:2], torch.zeros(1, 2, 2), torch.zeros(1, 2))
+    choice = Choice(settings, (0.2, 0.9, 0.5), heads)
+    assert choice.rank(2) == [settings[1], settings[2]]

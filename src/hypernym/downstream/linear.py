@@ -93,6 +93,14 @@ class Heads:
         return torch.addmm(self.bias_GK[head], features_MD, self.weight_GKD[head].T)
 
 
+def average(heads: Sequence[Heads]) -> Heads:
+    """Return the mean of some heads as one: its scores are the mean of theirs."""
+    weight_GKD = torch.cat([each.weight_GKD for each in heads])
+    bias_GK = torch.cat([each.bias_GK for each in heads])
+    settings = heads[0].settings[:1]
+    return Heads(settings, weight_GKD.mean(dim=0, keepdim=True), bias_GK.mean(dim=0, keepdim=True))
+
+
 @dataclass(frozen=True)
 class Choice:
     """The settings that were tried, and the best of them."""
@@ -108,6 +116,11 @@ class Choice:
     def setting(self) -> Setting:
         """The best setting."""
         return self.best.settings[0]
+
+    def rank(self, number: int) -> list[Setting]:
+        """Return the best settings, the best first."""
+        order = sorted(range(len(self.settings)), key=lambda place: -self.scores[place])
+        return [self.settings[place] for place in order[:number]]
 
     @property
     def score(self) -> float:
