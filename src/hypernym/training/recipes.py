@@ -58,7 +58,8 @@ def small() -> PretrainConfig:
     hypernym pretrain DATASET RUN --recipe small
 
     Expected, of one seed on two cores: on 18,619 photos of 64 px in 127 classes (`--image-size 48`)
-    semantic top-1 58 %, chance 6 %; on the drawn world in 12 epochs 66 %, chance 13 % (docs/log.md).
+    semantic top-1 58 %, chance 6 %, with weights by classes; on the drawn world in 12 epochs 72 %,
+    chance 13 % (docs/log.md).
     """
     return PretrainConfig(
         model="test_resnet",
