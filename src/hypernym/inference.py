@@ -17,7 +17,7 @@ from hypernym.decoding import Decoder
 from hypernym.distributed import add_up, gather
 from hypernym.errors import UsageError
 from hypernym.hierarchy.levels import NONE, make_levels
-from hypernym.metrics.accuracy import Accuracy, AccuracyCounter
+from hypernym.metrics.accuracy import Accuracy, AccuracyCounter, SummedAccuracy
 from hypernym.metrics.calibration import CalibrationCounter
 from hypernym.metrics.coverage import CoverageCounter
 from hypernym.metrics.mistakes import MistakeCounter
@@ -86,7 +86,7 @@ class Evaluation:
     accuracy: Accuracy
     """By logits, each depth by itself: the paper's figures."""
 
-    summed: Accuracy
+    summed: SummedAccuracy
     """By probabilities: that of a class holds, by the single-label scheme, those of all classes beneath
     it. A softmax over all classes is not taught to have a large logit for an ancestor of the label, and
     knows the ancestor all the same."""
@@ -178,9 +178,10 @@ class EvaluationCounter:
 
     def compute(self) -> Evaluation:
         """Return what was measured on all images counted so far."""
+        summed = self._summed.compute()
         return Evaluation(
             self._accuracy.compute(),
-            self._summed.compute(),
+            SummedAccuracy(summed.semantic_top1, summed.by_depth),
             self._calibration.compute(),
             self._path_mistakes.compute(),
             self._leaf_mistakes.compute(),

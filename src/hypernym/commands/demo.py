@@ -16,7 +16,7 @@ from hypernym.hierarchy.scheme import Scheme
 
 if TYPE_CHECKING:
     from hypernym.inference import Prediction
-    from hypernym.metrics.accuracy import Accuracy
+    from hypernym.metrics.accuracy import Accuracy, SummedAccuracy
 
 SHOWN = ("n02165456", "n02055803", "n07747607")
 """The classes of the three pictures that are named at the end: a ladybug, a penguin, an orange."""
@@ -30,7 +30,7 @@ class DemoReport:
     measured: dict[str, Accuracy]
     """By scheme, on the validation split, each depth by itself: the paper's figures."""
 
-    summed: dict[str, Accuracy]
+    summed: dict[str, SummedAccuracy]
     """The same by probabilities, those of a class with all beneath it."""
 
     predictions: tuple[Prediction, ...]

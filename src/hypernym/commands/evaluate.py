@@ -17,7 +17,7 @@ from hypernym.progress import say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hypernym.metrics.accuracy import Accuracy
+    from hypernym.metrics.accuracy import Accuracy, SummedAccuracy
     from hypernym.metrics.calibration import DepthCalibration
     from hypernym.metrics.coverage import CoveragePoint
     from hypernym.metrics.mistakes import Mistakes
@@ -51,7 +51,7 @@ class EvaluateReport:
     accuracy: Accuracy
     """By logits, each depth by itself: the paper's figures."""
 
-    summed: Accuracy
+    summed: SummedAccuracy
     """By probabilities: that of a class holds, by the single-label scheme, those of all beneath it."""
 
     calibration: tuple[DepthCalibration, ...]

@@ -53,6 +53,19 @@ class Accuracy:
     by_depth: tuple[DepthAccuracy, ...]
 
 
+@dataclass(frozen=True)
+class SummedAccuracy:
+    """Accuracy within depths by probabilities, those of a class with all beneath it.
+
+    There is no top-1 over all classes: an ancestor is never less probable than what is beneath it.
+    """
+
+    semantic_top1: float
+    """As of `Accuracy`; 0..1."""
+
+    by_depth: tuple[DepthAccuracy, ...]
+
+
 class AccuracyCounter(Counter):
     """Counts right answers, on the device of the logits."""
 
