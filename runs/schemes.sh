@@ -5,7 +5,7 @@
 #            class folders), DATA/voc2007.tar (labels.csv and JPEGImages/). Any datasets by argument: prepare your
 #            own as WORK/tiny21k, WORK/cifar100 and WORK/voc2007 beforehand; what is there is not made again.
 # Does       three schemes (and two weightings of semantic softmax), three seeds, equal budgets; transfer of each
-# Takes      an hour and a half on one core (15 pretrainings of 110 s, 60 transfers of 20 s)
+# Takes      about an hour on one core (15 pretrainings of 110 s; 60 transfers of 2 to 45 s, measured under load)
 # Result     WORK/schemes/comparison.html; docs/schemes.md has what came of it
 # Stopped    the same command goes on
 set -euo pipefail

@@ -15,6 +15,8 @@ import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+import yaml
+
 from hypernym.errors import HypernymError, OutputError
 
 if TYPE_CHECKING:
@@ -99,6 +101,14 @@ def read_json(path: Path, kind: str, version: int, error: type[HypernymError]) -
             f"reads version {version}: use the release that wrote it, or make the file anew."
         )
     return dict(document)
+
+
+def read_yaml(path: Path, error: type[HypernymError]) -> Any:  # noqa: ANN401 - YAML is any
+    """Read a YAML file; one that is missing, or is none, raises `error`."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
+        raise error(f"{path} cannot be read as YAML ({' '.join(str(cause).split())}).") from cause
 
 
 def digest_text(text: str) -> str:

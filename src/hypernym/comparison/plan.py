@@ -8,10 +8,10 @@ from itertools import product
 from pathlib import Path  # noqa: TC003 - pydantic reads annotations at run time
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from hypernym.errors import UsageError, nearest
+from hypernym.files import read_yaml
 from hypernym.training.config import PretrainConfig, RecipeName
 from hypernym.training.options import Options
 from hypernym.training.requests import overlay
@@ -115,10 +115,7 @@ def read_plan(path: Path, transfer_options: type[BaseModel], recipes: Sequence[s
     Raises:
         UsageError: the file is missing, is no YAML, or has a key or a value that means nothing.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
-        raise UsageError(f"{path} cannot be read as YAML ({' '.join(str(cause).split())}).") from cause
+    content = read_yaml(path, UsageError)
     if not isinstance(content, dict):
         raise UsageError(f"{path} must be a mapping with the keys {', '.join(PlanFile.model_fields)}.")
     path = path.resolve()  # what a run was made with must not depend on where the command was given

@@ -7,26 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hypernym.data.dataset import CARD
+from hypernym.downstream.config import REQUEST
+from hypernym.downstream.report import REPORT, REPORT_VERSION
 from hypernym.errors import RunError
-from hypernym.files import read_json
+from hypernym.files import read_json, read_yaml
 from hypernym.training.log import read_records
 from hypernym.training.requests import flatten
 
 EVALUATED_VERSION = 4
 """The version of `hypernym.report` that is read here; `commands.evaluate` writes it."""
 
-TRANSFERRED_VERSION = 1
-"""The version of `hypernym.transfer` that is read here."""
-
-CONFIG, REQUEST = "config.yaml", "transfer.yaml"
-"""What a run was begun with: a pretraining, a transfer."""
-
-EVALUATED, TRANSFERRED = "report.json", "transfer.json"
-"""What was measured of it."""
+CONFIG, EVALUATED = "config.yaml", "report.json"
+"""What a pretraining was begun with, and what was measured of it."""
 
 HOUR = 3600
 
@@ -183,9 +178,7 @@ def read_run(folder: Path) -> Pretraining | Transfer:
     path = find_report(folder)
     if not path.is_file():
         if is_transfer:
-            raise RunError(
-                f"{folder} has no {TRANSFERRED}: finish it by `hypernym transfer` with --resume."
-            )
+            raise RunError(f"{folder} has no {REPORT}: finish it by `hypernym transfer` with --resume.")
         if (folder / CONFIG).is_file():
             raise RunError(
                 f"{folder} has no {EVALUATED}: run `hypernym evaluate {folder} DATASET` first."
@@ -193,7 +186,7 @@ def read_run(folder: Path) -> Pretraining | Transfer:
         raise RunError(f"{folder} holds no run (no {CONFIG}): give folders of finished runs.")
     try:
         if is_transfer:
-            document = read_json(path, "transfer", TRANSFERRED_VERSION, RunError)
+            document = read_json(path, "transfer", REPORT_VERSION, RunError)
             return Transfer(folder, TransferReport.model_validate(document))
         document = read_json(path, "report", EVALUATED_VERSION, RunError)
         options = flatten(_read_yaml(folder / CONFIG))
@@ -210,7 +203,7 @@ def read_run(folder: Path) -> Pretraining | Transfer:
 
 def find_report(folder: Path) -> Path:
     """Return where the report of a run is, or will be, that tells that it is done."""
-    return folder / (TRANSFERRED if (folder / REQUEST).is_file() else EVALUATED)
+    return folder / (REPORT if (folder / REQUEST).is_file() else EVALUATED)
 
 
 def digest_of(dataset: Path) -> str | None:
@@ -224,10 +217,7 @@ def digest_of(dataset: Path) -> str | None:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
-        raise RunError(f"{path} cannot be read as YAML ({' '.join(str(cause).split())}).") from cause
+    options = read_yaml(path, RunError)
     if not isinstance(options, dict):
         raise RunError(f"{path} is no mapping of options to values: give the folder of a run.")
     return options

@@ -20,7 +20,7 @@ from hypernym.distributed import ALONE
 from hypernym.files import make_folder, open_whole
 from hypernym.progress import show_progress
 from hypernym.training.feeding import feed_measuring
-from hypernym.training.start import config_of, head_names
+from hypernym.training.weights import config_of, head_names
 
 if TYPE_CHECKING:
     from pathlib import Path

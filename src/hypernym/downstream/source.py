@@ -17,7 +17,8 @@ from hypernym.errors import UsageError, nearest
 from hypernym.models import Classifier, make_backbone
 from hypernym.training.config import PretrainConfig, read_config
 from hypernym.training.requests import flatten
-from hypernym.training.start import is_foreign_folder, load_start
+from hypernym.training.start import load_start
+from hypernym.training.weights import is_foreign_folder
 
 if TYPE_CHECKING:
     from hypernym.hierarchy.tree import Tree

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, Field
 
 from hypernym.errors import UsageError, nearest
-from hypernym.files import write_text
+from hypernym.files import read_yaml, write_text
 from hypernym.hierarchy.scheme import Scheme
 from hypernym.training.options import (
     AugmentOptions,
@@ -145,10 +145,7 @@ def read_config(path: Path, kind: type[TrainConfig]) -> dict[str, Any]:
     Raises:
         UsageError: the file is missing, is no YAML, or has a key that is no option.
     """
-    try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
-        raise UsageError(f"{path} cannot be read as YAML ({' '.join(str(cause).split())}).") from cause
+    options = read_yaml(path, UsageError)
     if options is None:
         return {}
     _check_keys(path, options, kind, "")

@@ -28,7 +28,7 @@ from hypernym.hierarchy.levels import make_levels
 from hypernym.hierarchy.scheme import Distillation, Scheme
 from hypernym.models import Classifier
 from hypernym.training.releases import Outputs, name_outputs, refuse_mixing
-from hypernym.training.start import UNREADABLE, config_of, first_line, is_foreign_folder
+from hypernym.training.weights import UNREADABLE, config_of, first_line, is_foreign_folder
 
 if TYPE_CHECKING:
     from hypernym.hierarchy.tree import Tree
