@@ -115,7 +115,7 @@ def test_predictions_are_paths_of_the_tree_in_the_order_asked(run: Path, picture
         if parent >= 0
     }
     found = predict(run, pictures[::-1], threshold=0.4).predictions
-    assert [prediction.image for prediction in found] == pictures[::-1]
+    assert [prediction.image for prediction in found] == list(map(str, pictures[::-1]))
     for prediction in found:
         whole = [*prediction.path, *prediction.beyond]
         assert [parent_of.get(step.class_id) for step in whole] == [
@@ -144,7 +144,7 @@ def test_the_same_picture_twice_is_named_twice(run: Path, pictures: list[Path]) 
 
 def test_a_folder_of_pictures_is_expanded(run: Path, pictures: list[Path]) -> None:
     found = predict(run, [pictures[0].parent]).predictions
-    assert [prediction.image for prediction in found] == pictures
+    assert [prediction.image for prediction in found] == list(map(str, pictures))
 
 
 def test_missing_pictures_and_runs_are_named(run: Path, tmp_path: Path, pictures: list[Path]) -> None:

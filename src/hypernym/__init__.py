@@ -8,7 +8,7 @@
 
 Each verb is a command of the command line, with the same options; what it needs is imported when it
 is first used. The many options of `pretrain` are one object, `PretrainConfig`, and so
-are those of `transfer`.
+are those of `transfer`. `load` gives a trained model to be asked about pictures.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "compare",
     "demo",
     "evaluate",
+    "load",
     "predict",
     "prepare",
     "pretrain",
@@ -30,7 +31,12 @@ __all__ = [
     "tree",
     "verify",
 ]
-CONFIGS = {"PretrainConfig": "training.config", "TransferConfig": "downstream.config"}
+ELSEWHERE = {
+    "PretrainConfig": "training.config",
+    "TransferConfig": "downstream.config",
+    "load": "prediction.predictor",
+}
+"""Where those names are kept that are no commands."""
 
 if TYPE_CHECKING:
     from hypernym.commands import tree
@@ -43,13 +49,14 @@ if TYPE_CHECKING:
     from hypernym.commands.transfer import transfer
     from hypernym.commands.verify import verify
     from hypernym.downstream.config import TransferConfig
+    from hypernym.prediction.predictor import load
     from hypernym.training.config import PretrainConfig
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a verb, or the module of a family of verbs
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{CONFIGS.get(name, f'commands.{name}')}")
+    module = import_module(f"{__name__}.{ELSEWHERE.get(name, f'commands.{name}')}")
     return getattr(module, name, module)
 
 

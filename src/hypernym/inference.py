@@ -1,4 +1,4 @@
-"""A trained model applied: to batches (what was counted), to pictures (labels for each).
+"""A trained model applied to labelled images: what was counted.
 
 Shapes: B images, C classes.
 """
@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hypernym.data.images import decode_image
-from hypernym.data.rejections import Reason, RejectionError
-from hypernym.data.transforms import make_eval_transform, to_tensor
 from hypernym.decoding import Decoder
 from hypernym.distributed import add_up, gather
 from hypernym.errors import UsageError
-from hypernym.hierarchy.levels import NONE, make_levels
+from hypernym.hierarchy.levels import make_levels
 from hypernym.metrics.accuracy import Accuracy, AccuracyCounter, SummedAccuracy
 from hypernym.metrics.calibration import CalibrationCounter
 from hypernym.metrics.coverage import CoverageCounter
@@ -25,15 +22,12 @@ from hypernym.metrics.precision import AveragePrecisionCounter, TreeTargets
 from hypernym.progress import show_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from hypernym.checkpoint import TrainedModel
     from hypernym.data.loader import Batch
-    from hypernym.decoding import Decoded
     from hypernym.distributed import World
     from hypernym.hierarchy.levels import Levels
-    from hypernym.hierarchy.rule import Rule
     from hypernym.hierarchy.scheme import Scheme
     from hypernym.metrics.calibration import DepthCalibration
     from hypernym.metrics.coverage import CoveragePoint
@@ -43,40 +37,6 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.5
 """Where a path is cut unless told otherwise: a class stays that is more probable than not."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One class on a path."""
-
-    class_id: str
-    name: str
-    probability: float
-    """That the picture shows something of this kind; 0..1."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one picture."""
-
-    image: Path
-    path: tuple[Step, ...]
-    """The labels kept, from the root down; there may be none. By the rule `official` they need not
-    lie on one path."""
-
-    beyond: tuple[Step, ...]
-    """The labels not kept: how the path would go on."""
-
-    error: str = ""
-    """Why the picture could not be read; then both paths are empty."""
-
-    def __str__(self) -> str:
-        """Return one line: the path, and the first step that fell short."""
-        if self.error:
-            return f"{self.image}: {self.error}"
-        steps = [f"{step.name} {step.probability:.2f}" for step in self.path] or ["unsure"]
-        doubt = [f"  (perhaps {step.name} {step.probability:.2f})" for step in self.beyond[:1]]
-        return f"{self.image}: {' > '.join(steps)}{''.join(doubt)}"
 
 
 @dataclass(frozen=True)
@@ -257,63 +217,6 @@ def run_model(
             advance(done - shown)
             shown = done
     classifier.train(was_training)
-
-
-@torch.inference_mode()
-def predict_images(
-    model: TrainedModel,
-    images: Sequence[Path],
-    *,
-    threshold: float,
-    rule: Rule,
-    batch_size: int,
-    device: torch.device,
-) -> Iterator[Prediction]:
-    """Give a prediction for each picture, in order; one that cannot be read says why."""
-    transform = make_eval_transform(model.card.preprocessing)
-    decoder = Decoder(make_levels(model.card.tree), model.card.scheme, device)
-    classifier = model.classifier.to(device).eval()
-    for start in range(0, len(images), batch_size):
-        chunk = images[start : start + batch_size]
-        pictures: dict[Path, torch.Tensor] = {}
-        errors: dict[Path, str] = {}
-        for image in chunk:
-            try:
-                pictures[image] = transform(to_tensor(decode_image(_read(image))))
-            except RejectionError as rejection:
-                errors[image] = rejection.rejected.sentence
-        found = {}
-        if pictures:
-            logits_BC = classifier(torch.stack(list(pictures.values())).to(device))
-            decoded = decoder.decode(logits_BC, threshold, rule)
-            found = dict(zip(pictures, _steps(decoded, model), strict=True))
-        for image in chunk:
-            if image in errors:
-                yield Prediction(image, (), (), errors[image])
-            else:
-                yield Prediction(image, *found[image])
-
-
-def _steps(decoded: Decoded, model: TrainedModel) -> Iterator[tuple[tuple[Step, ...], tuple[Step, ...]]]:
-    """Give, for each image, the steps that are kept and those that are not."""
-    ids, names = model.card.class_ids, model.card.class_names
-    for row in zip(*(field.tolist() for field in decoded), strict=True):
-        steps = [
-            (Step(ids[label], names[label], probability), kept)
-            for label, probability, kept in zip(*row, strict=True)
-            if label != NONE
-        ]
-        yield (
-            tuple(step for step, kept in steps if kept),
-            tuple(step for step, kept in steps if not kept),
-        )
-
-
-def _read(image: Path) -> bytes:
-    try:
-        return image.read_bytes()
-    except OSError as cause:
-        raise RejectionError(Reason.UNREADABLE, str(cause.strerror)) from cause
 
 
 def choose_device(name: str) -> torch.device:

@@ -42,6 +42,13 @@ class Classifier(nn.Module):
         features_BD: torch.Tensor = backbone.forward_head(features, pre_logits=True)
         return features_BD.flatten(1)
 
+    def classify_and_embed(self, images_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map uint8 images (B, 3, H, W) to logits (B, classes) and features (B, D), in one pass."""
+        backbone: Any = self.backbone
+        features = backbone.forward_features((images_BCHW.float() - self.mean) / self.std)
+        features_BD: torch.Tensor = backbone.forward_head(features, pre_logits=True)
+        return backbone.forward_head(features), features_BD.flatten(1)
+
 
 def make_backbone(
     name: str,

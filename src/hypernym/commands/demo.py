@@ -15,8 +15,8 @@ from hypernym.files import check_vacant, make_folder, open_whole
 from hypernym.hierarchy.scheme import Scheme
 
 if TYPE_CHECKING:
-    from hypernym.inference import Prediction
     from hypernym.metrics.accuracy import Accuracy, SummedAccuracy
+    from hypernym.prediction.answers import Prediction
 
 SHOWN = ("n02165456", "n02055803", "n07747607")
 """The classes of the three pictures that are named at the end: a ladybug, a penguin, an orange."""

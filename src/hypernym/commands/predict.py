@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, validate_call
 
-from hypernym.errors import SourceError, UsageError
+from hypernym.errors import SourceError
 from hypernym.hierarchy.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hypernym.inference import Prediction
+    from hypernym.prediction.answers import Prediction
 
 
 @dataclass(frozen=True)
@@ -57,26 +57,14 @@ def predict(
         batch_size: Images at a time.
         device: auto (a GPU if there is one), cpu, cuda ...
     """
-    if rule == Rule.LEAF and threshold is not None:
-        raise UsageError(
-            f"--threshold {threshold} says where to stop, but --rule leaf never stops: leave one out."
-        )
     pictures = _expand(images)
 
-    from hypernym.checkpoint import find_checkpoint, load_checkpoint
-    from hypernym.inference import THRESHOLD, choose_device, predict_images
+    from hypernym.prediction.predictor import check_rule, load
 
-    chosen = choose_device(device)
-    model = load_checkpoint(find_checkpoint(run))
-    predictions = predict_images(
-        model,
-        pictures,
-        threshold=THRESHOLD if threshold is None else threshold,
-        rule=rule,
-        batch_size=batch_size,
-        device=chosen,
-    )
-    return PredictReport(tuple(predictions))
+    check_rule(rule, threshold)
+    model = load(run, device=device)
+    found = model.predict(pictures, rule=rule, threshold=threshold, batch_size=batch_size)
+    return PredictReport(tuple(found))
 
 
 def _expand(images: Sequence[Path]) -> list[Path]:

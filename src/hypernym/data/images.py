@@ -179,16 +179,37 @@ def is_resized(data: bytes, policy: ImagePolicy) -> bool:
     return policy.target(*size) != size
 
 
-def decode_image(data: bytes) -> Pixels:
-    """Decode an image of any kind that `prepare` takes to RGB pixels (H, W, 3), at its full size.
+def decode_image(data: bytes, side: int = 0) -> Pixels:
+    """Decode an image of any kind that `prepare` takes to RGB pixels (H, W, 3).
+
+    Args:
+        data: The file.
+        side: Pixels of a side to which it will be resized: a large photo is decoded at a fraction of its
+            size, to twice that or more. 0: to its full size.
 
     Raises:
         RejectionError: with the reason for which `prepare` would leave it out.
     """
     data = _unpack(data)
     header = _read_header(data)
-    pixels = _decode_jpeg(data, header, "RGB") if header.is_plain_jpeg else None
+    pixels = _decode_jpeg(data, header, "RGB", (side, side)) if header.is_plain_jpeg else None
     return _decode_other(data) if pixels is None else _turn(pixels, header.orientation)
+
+
+def to_pixels(image: Image.Image) -> Pixels:
+    """Return an opened image as RGB pixels (H, W, 3), upright; alpha is laid on white.
+
+    Raises:
+        RejectionError: it is damaged.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            image.load()
+            is_turned = _read_orientation(image) != 1
+            return np.array(_to_rgb(ImageOps.exif_transpose(image) if is_turned else image))
+    except PILLOW_ERRORS as cause:
+        reason = Reason.TRUNCATED if "truncated" in str(cause) else Reason.UNDECODABLE
+        raise RejectionError(reason, str(cause)) from cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,14 +414,8 @@ def _turn(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def _decode_other(data: bytes) -> Pixels:
-    try:
-        with _open_image(data) as image, warnings.catch_warnings(action="ignore"):
-            image.load()
-            is_turned = _read_orientation(image) != 1
-            return np.array(_to_rgb(ImageOps.exif_transpose(image) if is_turned else image))
-    except PILLOW_ERRORS as cause:
-        reason = Reason.TRUNCATED if "truncated" in str(cause) else Reason.UNDECODABLE
-        raise RejectionError(reason, str(cause)) from cause
+    with _open_image(data) as image:
+        return to_pixels(image)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

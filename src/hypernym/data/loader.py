@@ -258,7 +258,7 @@ def make_train_loader(
     if device:
         check_device_augmentation(augmentation)
     batches = RawBatches(rows) if device else TrainBatches(rows, augmentation, seed)
-    loader = _make_loader(batches, order, workers=workers, pin=pin, persistent=True)
+    loader = make_loader(batches, order, workers=workers, pin=pin, persistent=True)
     return TrainLoader(order, loader, augmentation, seed, device)
 
 
@@ -284,7 +284,7 @@ def make_eval_loader(
     starts = range(rank * batch_size, number, world * batch_size)
     order = [range(start, min(start + batch_size, number)) for start in starts]
     batches = EvalBatches(rows, transform)
-    return _checked(_make_loader(batches, order, workers=workers, pin=pin, persistent=False))
+    return _checked(make_loader(batches, order, workers=workers, pin=pin, persistent=False))
 
 
 def _checked(batches: Iterable[Value | DatasetError]) -> Iterator[Value]:
@@ -294,7 +294,7 @@ def _checked(batches: Iterable[Value | DatasetError]) -> Iterator[Value]:
         yield batch
 
 
-def _make_loader(
+def make_loader(
     batches: TorchDataset[Value],
     order: Iterable[object],
     *,
@@ -302,6 +302,7 @@ def _make_loader(
     pin: bool,
     persistent: bool,
 ) -> DataLoader[Value]:
+    """Return torch's loader of whole batches, by requests for them."""
     return DataLoader(
         batches,
         # Each request is for a whole batch: there is nothing to collate.

@@ -1,0 +1,1 @@
+"""A trained model behind an address: a page for people, a JSON API for programs."""
