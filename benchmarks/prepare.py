@@ -45,7 +45,8 @@ from hypernym.data.images import (
     decode_image,
     prepare_image,
 )
-from hypernym.preparation.pipeline import Preparation, Taxonomy, Workforce, run_preparation
+from hypernym.preparation.job import Preparation, Taxonomy, Workforce
+from hypernym.preparation.pipeline import run_preparation
 from hypernym.preparation.rules import Recipe, make_rules
 from hypernym.preparation.sources.opening import open_source
 

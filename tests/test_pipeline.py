@@ -26,8 +26,10 @@ from hypernym.data.images import ImagePolicy, Resize
 from hypernym.data.shards import open_index
 from hypernym.errors import DatasetError, OutputError, SourceError
 from hypernym.preparation import convert, pack, pipeline
+from hypernym.preparation import plan as plans
 from hypernym.preparation.duplicates import Conflicts, DuplicateRule, Duplicates
-from hypernym.preparation.pipeline import Preparation, Taxonomy, Workforce, run_preparation
+from hypernym.preparation.job import Preparation, Taxonomy, Workforce
+from hypernym.preparation.pipeline import run_preparation
 from hypernym.preparation.rules import PrepareRules
 from hypernym.preparation.selection import SelectionRule
 from hypernym.preparation.sources.opening import open_source
@@ -68,7 +70,7 @@ def run(
 def convert_some(source: Path, folder: Path, num_parts: int) -> int:
     """Convert the first parts only, as a run that was killed then did; return how many there are."""
     job = Preparation(open_source(str(source)), folder, RULES, NO_TAXONOMY)
-    pipeline._begin(job)
+    plans.begin(job)
     parts = [*starmap(convert.NumberedPart, enumerate(job.source.find_parts()))]
     rule = convert.ConvertRule(RULES.images, RULES.selection.seed, None)
     for part in parts[:num_parts]:

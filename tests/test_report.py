@@ -17,7 +17,8 @@ from seen_rows import Row, make_seen
 from hypernym.data.classes import ClassTable
 from hypernym.data.images import ImagePolicy, Resize
 from hypernym.preparation.duplicates import Conflicts, DuplicateRule, Duplicates, Prints, Verdicts
-from hypernym.preparation.pipeline import Preparation, Taxonomy, run_preparation
+from hypernym.preparation.job import Preparation, Taxonomy
+from hypernym.preparation.pipeline import run_preparation
 from hypernym.preparation.report import Step, Throughput, write_report
 from hypernym.preparation.rules import PrepareRules
 from hypernym.preparation.selection import (

@@ -25,7 +25,8 @@ from hypernym.data.shards import (
     write_shard,
 )
 from hypernym.errors import DatasetError
-from hypernym.preparation.pipeline import Preparation, Taxonomy, run_preparation
+from hypernym.preparation.job import Preparation, Taxonomy
+from hypernym.preparation.pipeline import run_preparation
 from hypernym.preparation.rules import Recipe, make_rules
 from hypernym.preparation.selection import SelectionRule
 from hypernym.preparation.sources.opening import open_source

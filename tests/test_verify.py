@@ -27,7 +27,8 @@ from hypernym.errors import DatasetError
 from hypernym.files import digest_files
 from hypernym.preparation.duplicates import Conflicts, DuplicateRule, Duplicates
 from hypernym.preparation.inspection import Difference, Kind
-from hypernym.preparation.pipeline import Preparation, Taxonomy, run_preparation
+from hypernym.preparation.job import Preparation, Taxonomy
+from hypernym.preparation.pipeline import run_preparation
 from hypernym.preparation.rules import PrepareRules
 from hypernym.preparation.selection import SelectionRule
 from hypernym.preparation.sources.opening import open_source

@@ -19,7 +19,8 @@ from hypernym.hierarchy.taxonomies import load_wordnet_taxonomy, read_taxonomy
 from hypernym.hierarchy.wordnet import WORDNET_ID, ParentRule, name_of
 from hypernym.preparation.duplicates import Conflicts, Duplicates
 from hypernym.preparation.foreign import load_foreign
-from hypernym.preparation.pipeline import Preparation, Shared, Taxonomy, Workforce, run_preparation
+from hypernym.preparation.job import Preparation, Taxonomy, Workforce
+from hypernym.preparation.pipeline import Shared, run_preparation
 from hypernym.preparation.rules import PrepareRules, Recipe, make_rules
 from hypernym.preparation.selection import Count, Holdout
 from hypernym.preparation.sources.opening import open_source

@@ -13,20 +13,17 @@ the dataset and is removed at the end.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from hypernym.data.classes import load_classes
 from hypernym.data.dataset import CARD, CARD_VERSION, Dataset, open_dataset
-from hypernym.engine import Failed, run_tasks
+from hypernym.engine import Failed
 from hypernym.errors import OutputError, SourceError
-from hypernym.files import digest_text, make_folder, read_json, write_json
+from hypernym.files import make_folder, read_json, write_json
 from hypernym.preparation.catalogue import write_catalogue
 from hypernym.preparation.convert import (
     ConvertRule,
@@ -38,74 +35,26 @@ from hypernym.preparation.convert import (
 )
 from hypernym.preparation.layout import lay_out
 from hypernym.preparation.pack import pack_shard, rows_path
+from hypernym.preparation.plan import (
+    PLAN_VERSION,
+    begin,
+    check_plan,
+    clear_leftovers,
+    describe,
+    find_versions,
+)
 from hypernym.preparation.report import Step, Throughput, make_jpeg_reader, write_report
 from hypernym.preparation.seen import gather_seen, open_seen
-from hypernym.preparation.selection import SPLITS, Split, select
+from hypernym.preparation.selection import Split, select
 from hypernym.progress import show_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from hypernym.preparation.job import Preparation
     from hypernym.preparation.layout import ShardPlan
-    from hypernym.preparation.rules import PrepareRules
     from hypernym.preparation.seen import Seen
-    from hypernym.preparation.selection import Foreign
-    from hypernym.preparation.sources.part import Source
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
-
-WORK = ".work"
-PLAN_VERSION = 2
-DECISIVE_PACKAGES = ("hypernym", "numpy", "pillow", "pyarrow", "simplejpeg", "torch")
-"""Their versions may decide bytes: a preparation is resumed with those that it began with."""
-
-
-@dataclass(frozen=True)
-class Taxonomy:
-    """What the preparation must know of the tree, before there is one."""
-
-    name_classes: Callable[[Sequence[str]], Sequence[str]]
-    """Names for class ids."""
-
-    ancestors_of: Callable[[str], Sequence[str]]
-    """The class ids above one: they decide which of two labels of a picture is the deeper."""
-
-    digest: str
-    """Tells this taxonomy from another."""
-
-
-@dataclass(frozen=True)
-class Workforce:
-    """Who does the work: nothing in here changes a byte."""
-
-    workers: int = 1
-    engine: str = "processes"
-    max_failures: int = 0
-    """So many parts may fail, after retries, and stand in the report as one row each."""
-
-    share: tuple[int, int] | None = None
-    """(i, n): convert every n-th part from the i-th on, counted from 0, and stop there."""
-
-    def run(
-        self,
-        function: Callable[[Task], Result],
-        tasks: Iterable[Task],
-        name: Callable[[Task], str],
-        imports: Sequence[str] = (),
-    ) -> closing[Generator[tuple[Task, Result | Failed], None, None]]:
-        """Return the results of some tasks as they end; leaving them stops the work at once."""
-        return closing(
-            run_tasks(
-                function,
-                tasks,
-                engine=self.engine,
-                workers=self.workers,
-                name=name,
-                imports=imports,
-            )
-        )
 
 
 @dataclass(frozen=True)
@@ -119,48 +68,23 @@ class Shared:
     """Of them, by whatever job."""
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """Everything that a preparation is given."""
-
-    source: Source
-    folder: Path
-    rules: PrepareRules
-    taxonomy: Taxonomy
-    wanted: frozenset[str] | None = None
-    """The classes to keep; None: all that are large enough."""
-
-    foreign: Foreign | None = None
-    """Held-out pictures of other datasets."""
-
-    foreign_digests: tuple[str, ...] = ()
-    """Of those datasets."""
-
-    workforce: Workforce = field(default_factory=Workforce)
-
-    @property
-    def work(self) -> Path:
-        """The work folder."""
-        return self.folder / WORK
-
-
 def run_preparation(job: Preparation) -> Dataset | Shared:
     """Prepare a source into a folder, going on from whatever a killed run left there."""
     if (job.folder / CARD).exists():  # finished, or killed while it removed its work folder
         card = read_json(job.folder / CARD, "dataset", CARD_VERSION, OutputError)
-        _check_plan(card, _describe(job), job.folder)
-        _clear_leftovers(job.folder)
+        check_plan(card, describe(job), job.folder)
+        clear_leftovers(job.folder)
         shutil.rmtree(job.work, ignore_errors=True)
         return open_dataset(job.folder)
     is_resumed = (job.work / "plan.json").exists()
-    _begin(job)
+    begin(job)
     clock = _Clock()
     num_parts, num_converted = _convert(job)
     clock.note("convert", num_converted, "images")
     done = [number for number in range(num_parts) if table_path(job.work, number).exists()]
     if job.workforce.share:
         return Shared(num_parts, len(done))
-    _clear_leftovers(job.folder)
+    clear_leftovers(job.folder)
     seen = _gather(job.work, done)
     selection = select(
         seen,
@@ -177,7 +101,7 @@ def run_preparation(job: Preparation) -> Dataset | Shared:
     names = name_classes(selection.kept)
     described = write_catalogue(job.folder, job.work, seen, selection, shards, names, job.foreign)
     missing = sorted(job.wanted - set(selection.kept), key=str.encode) if job.wanted else []
-    card = {**_describe(job), **described, "classes_missing": missing, "versions": _versions()}
+    card = {**describe(job), **described, "classes_missing": missing, "versions": find_versions()}
     clock.note("describe")
     write_report(
         job.folder / "report.html",
@@ -209,83 +133,6 @@ class _Clock:
         now = time.monotonic()
         self.steps.append(Step(name, now - self._began, amount, unit))
         self._began = now
-
-
-# --- plan ---------------------------------------------------------------------------------------
-
-
-def _begin(job: Preparation) -> None:
-    """Write down what is to be done, or check that it is what a killed run wrote down."""
-    path = job.work / "plan.json"
-    _refuse_strangers(job.folder)
-    plan = {**_describe(job), "versions": _versions(), "parts": _digest_parts(job.source)}
-    if path.exists():
-        _check_plan(read_json(path, "plan", PLAN_VERSION, OutputError), plan, job.folder)
-        return
-    for name in ("converted", "packed"):
-        make_folder(job.work / name)
-    write_json(path, "plan", PLAN_VERSION, **plan)
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in DECISIVE_PACKAGES}
-
-
-def _digest_parts(source: Source) -> str | None:
-    """Return what tells the parts of a source from those of another look; None of a stream."""
-    if source.is_stream:
-        return None
-    return digest_text("".join(f"{part.name}\t{part.state}\n" for part in source.find_parts()))
-
-
-def _clear_leftovers(folder: Path) -> None:
-    """Remove the files that a kill left half written, and parts of a stream that were in flight."""
-    for place in (folder, *(folder / split.folder for split in SPLITS), *folder.glob(f"{WORK}/*")):
-        for leftover in place.glob(".*.tmp"):
-            leftover.unlink()
-    shutil.rmtree(folder / WORK / "spool", ignore_errors=True)
-
-
-def _refuse_strangers(folder: Path) -> None:
-    """Refuse a folder that holds anything but a preparation that was begun."""
-    if (folder / WORK / "plan.json").exists() or not folder.exists():
-        return
-    if any(entry.name != WORK for entry in folder.iterdir()):
-        raise OutputError(
-            f"{folder} holds other things than a preparation that was begun: give another folder."
-        )
-
-
-def _describe(job: Preparation) -> dict[str, Any]:
-    """Tell what a preparation starts from: the same description, the same bytes."""
-    wanted = "\n".join(sorted(job.wanted, key=str.encode)) if job.wanted is not None else None
-    return {
-        "source": job.source.state,
-        **json.loads(json.dumps(asdict(job.rules))),
-        "classes_wanted": wanted and digest_text(wanted),
-        "taxonomy": job.taxonomy.digest,
-        "against": list(job.foreign_digests),
-    }
-
-
-def _check_plan(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
-    """Refuse to go on with another source or other rules than those that were written down."""
-    for field_name, value in wanted.items():
-        before, now = (
-            each if isinstance(each, dict) else {"": each} for each in (found[field_name], value)
-        )
-        for name in now:
-            if before.get(name) == now[name]:
-                continue
-            if field_name == "parts":
-                raise OutputError(
-                    f"the files of the source are not those that the preparation in {folder} began "
-                    f"with: give the source as it was to resume it, or another folder."
-                )
-            raise OutputError(
-                f"{folder} was begun with {field_name} {name} {before.get(name)}, not {now[name]}: give "
-                f"the same source, options and packages to resume it, or another folder."
-            )
 
 
 # --- convert ------------------------------------------------------------------------------------
