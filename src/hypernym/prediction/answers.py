@@ -23,6 +23,10 @@ MOST_DRAWN = 50
 """Answers that a notebook draws; a page of thousands of pictures would be of no use."""
 
 
+KEPT, END, DOUBTED = "", "font-weight:bold", "opacity:0.65"
+"""How a notebook shows a step of a path: on light paper as on dark."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One class on a path."""
@@ -57,11 +61,14 @@ class Prediction:
 
     def __str__(self) -> str:
         """Return one line: the path, and the first step that fell short."""
+        image = "".join(
+            sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in self.image
+        )
         if self.error:
-            return f"{self.image}: {self.error}"
+            return f"{image}: {self.error}"
         steps = [f"{step.name} {step.probability:.2f}" for step in self.path] or ["unsure"]
         doubt = [f"  (perhaps {step.name} {step.probability:.2f})" for step in self.beyond[:1]]
-        return f"{self.image}: {' > '.join(steps)}{''.join(doubt)}"
+        return f"{image}: {' > '.join(steps)}{''.join(doubt)}"
 
     def _repr_html_(self) -> str:
         return _draw_row(self, "")
@@ -101,8 +108,10 @@ def _draw_row(prediction: Prediction, thumbnail: str) -> str:
     if prediction.error:
         told = f"<em>{html.escape(prediction.error)}</em>"
     else:
-        kept = [_draw_step(step, depth, "1") for depth, step in enumerate(prediction.path)]
-        doubt = [_draw_step(step, len(kept), "0.55") for step in prediction.beyond[:1]]
+        end = len(prediction.path) - 1
+        kept = [_draw_step(step, depth, KEPT) for depth, step in enumerate(prediction.path[:-1])]
+        kept += [_draw_step(step, end, END) for step in prediction.path[-1:]]
+        doubt = [_draw_step(step, end + 1, DOUBTED) for step in prediction.beyond[:1]]
         told = "".join(kept + doubt) or "<em>unsure</em>"
     name = html.escape(prediction.image)
     return (
@@ -111,13 +120,15 @@ def _draw_row(prediction: Prediction, thumbnail: str) -> str:
     )
 
 
-def _draw_step(step: Step, depth: int, opacity: str) -> str:
+def _draw_step(step: Step, depth: int, style: str) -> str:
     share = f"{100 * step.probability:.0f}"
-    bar = f"linear-gradient(to right,#7aa6d8 {share}%,rgba(128,128,128,0.2) {share}%)"
+    bar = f"linear-gradient(to right,#2a9d8f {share}%,rgba(128,128,128,0.3) {share}%)"
     return (
-        f'<div style="padding-left:{1.2 * depth:.1f}em;opacity:{opacity}">'
-        f'<span style="display:inline-block;width:4em;background:{bar}">&nbsp;{share} %</span> '
-        f'<span title="{html.escape(step.class_id)}">{html.escape(step.name)}</span></div>'
+        f'<div style="display:flex;align-items:center;gap:0.6em;line-height:1.5;{style}">'
+        f'<span style="flex:none;width:3.2em;text-align:right">{share} %</span>'
+        f'<span style="flex:none;width:5em;height:0.5em;border-radius:0.25em;background:{bar}"></span>'
+        f'<span style="padding-left:{1.2 * depth:.1f}em" title="{html.escape(step.class_id)}">'
+        f"{html.escape(step.name)}</span></div>"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch.utils.data import Dataset as TorchDataset
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from hypernym.data.transforms import Preprocessing
     from hypernym.prediction.pictures import Picture
+
+Value = TypeVar("Value")
 
 FEW = 2
 """Batches that are loaded in this process: to start others would take longer."""
@@ -73,14 +75,23 @@ def load_pictures(
         workers: Loading processes; a few pictures are loaded in this one.
         pin: Whether batches come in page-locked memory.
     """
+    return load_batches(cut(pictures, batch_size), preprocessing, workers=workers, pin=pin)
+
+
+def load_batches(
+    requests: Iterable[tuple[Picture, ...]], preprocessing: Preprocessing, *, workers: int, pin: bool
+) -> Iterator[PictureBatch]:
+    """Give batches of pictures that are chosen already; otherwise as `load_pictures`."""
     views = Views(preprocessing)
-    requests = _batched(iter(pictures), batch_size)
+    requests = iter(requests)
     first = list(islice(requests, FEW + 1))
     if len(first) <= FEW or not workers:
         return map(views.__getitem__, chain(first, requests))
     return iter(make_loader(views, chain(first, requests), workers=workers, pin=pin, persistent=False))
 
 
-def _batched(pictures: Iterator[Picture], size: int) -> Iterator[tuple[Picture, ...]]:
-    while batch := tuple(islice(pictures, size)):
-        yield batch
+def cut(values: Iterable[Value], size: int) -> Iterator[tuple[Value, ...]]:
+    """Give stretches of `size` values, the last of them perhaps of fewer, as they are needed."""
+    iterator = iter(values)
+    while stretch := tuple(islice(iterator, size)):
+        yield stretch

@@ -48,8 +48,8 @@ class PictureFile:
 
     @property
     def name(self) -> str:
-        """The path as it was given."""
-        return str(self.path)
+        r"""The path as it was given; bytes of it that are no UTF-8 stand as `\xff`."""
+        return os.fsencode(self.path).decode(errors="backslashreplace")
 
     def decode(self, side: int) -> Pixels:
         """Read and decode the file."""
@@ -70,6 +70,19 @@ class PictureBytes:
     def decode(self, side: int) -> Pixels:
         """Decode the bytes."""
         return decode_image(self.data, side)
+
+
+@dataclass(frozen=True, slots=True)
+class MissingPicture:
+    """What stands in a place of pictures and can be none: a row with a reason, for nothing is lost."""
+
+    name: str
+    reason: Reason
+    detail: str = ""
+
+    def decode(self, side: int) -> Pixels:  # noqa: ARG002 - there are no pixels
+        """Say why there is no picture."""
+        raise RejectionError(self.reason, self.detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from hypernym.prediction.pictures import Picture
 
 
+IN_CACHE = 16
+"""Images that a CPU looks at at once, whatever the batch: of more, what a layer gives is memory that the
+system hands out anew each time, a page at a time, which can take longer than the layer."""
+
+
 class Outputs(NamedTuple):
     """What a model makes of R images."""
 
@@ -51,6 +56,8 @@ class Predictor:
         self.card: Card = model.card
         self.device = device
         self.classifier = model.classifier.to(device).eval()
+        if device.type == "cpu":
+            self.classifier = self.classifier.to(memory_format=torch.channels_last)
         self._decoder = Decoder(make_levels(model.card.tree), model.card.scheme, device)
 
     @property
@@ -139,9 +146,20 @@ class Predictor:
     def run(self, images_RCSS: torch.Tensor, *, features: bool = False) -> Outputs:
         """Run the model on views, uint8 (R, 3, S, S); R may be 0."""
         images = images_RCSS.to(self.device, non_blocking=True)
+        if self.device.type != "cpu":
+            return self._run_at_once(images, features=features)
+        pieces = torch.split(images.contiguous(memory_format=torch.channels_last), IN_CACHE)
+        found = [self._run_at_once(piece, features=features) for piece in pieces]
+        embedded = [outputs.features for outputs in found if outputs.features is not None]
+        return Outputs(
+            torch.cat([outputs.logits for outputs in found]),
+            torch.cat(embedded) if embedded else None,
+        )
+
+    def _run_at_once(self, images_RCSS: torch.Tensor, *, features: bool) -> Outputs:
         if features:
-            return Outputs(*self.classifier.classify_and_embed(images))
-        return Outputs(self.classifier(images), None)
+            return Outputs(*self.classifier.classify_and_embed(images_RCSS))
+        return Outputs(self.classifier(images_RCSS), None)
 
     @torch.inference_mode()
     def probabilities(self, logits_RC: torch.Tensor) -> torch.Tensor:
