@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from hypernym.commands import tree
 from hypernym.commands.evaluate import evaluate
 from hypernym.commands.predict import predict
 from hypernym.commands.prepare import prepare
-from hypernym.data.transforms import make_eval_transform, to_tensor
+from hypernym.data.transforms import Preprocessing, make_eval_transform, to_tensor
 from hypernym.errors import MismatchError, RunError, SourceError
 from hypernym.files import replace_folder
 from hypernym.world.archive import draw_world
@@ -26,8 +27,6 @@ from hypernym.world.classes import SMALL
 from hypernym.world.drawing import draw
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hypernym.data.dataset import Dataset
 
 OWL = "n01621127"
@@ -95,6 +94,26 @@ def test_a_dataset_of_other_classes_is_refused(run: Path, tmp_path: Path) -> Non
     tree.build(tmp_path / "other")
     with pytest.raises(MismatchError, match=r"9 classes .* has \d \(digest .*\); \d are in both"):
         evaluate(run, tmp_path / "other")
+
+
+@pytest.mark.parametrize("crop_pct", [0.85, 0.875, 1.0])
+def test_a_view_that_is_cropped_is_timm_s(crop_pct: float) -> None:
+    pixels = torch.randint(0, 256, (3, 90, 130), generator=torch.Generator().manual_seed(0))
+    view = make_eval_transform(Preprocessing(28, (0,) * 3, (1,) * 3, "center", crop_pct=crop_pct))
+    theirs = create_transform((3, 28, 28), crop_pct=crop_pct, interpolation="bicubic")
+    theirs.transforms = theirs.transforms[:-2]  # not to 0..1
+    pillow = Image.fromarray(pixels.permute(1, 2, 0).to(torch.uint8).numpy())
+    apart = view(pixels.to(torch.uint8)).int() - torch.from_numpy(np.array(theirs(pillow))).permute(
+        2, 0, 1
+    )
+    assert apart.abs().max() <= 1
+
+
+def test_a_checkpoint_is_loaded_from_the_folder_that_one_stands_in(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run / "checkpoints/best")
+    assert find_checkpoint(Path()).resolve() == (run / "checkpoints/best").resolve()
 
 
 def test_a_tree_of_other_classes_is_refused(run: Path, dataset: Dataset, tmp_path: Path) -> None:

@@ -203,4 +203,5 @@ def whole_folder(folder: Path) -> Path:
 
 
 def _beside(folder: Path) -> tuple[Path, Path]:
+    folder = folder.absolute()  # `.` has no name
     return folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")

@@ -237,6 +237,6 @@ def make_eval_transform(preprocessing: Preprocessing) -> Transform:
     if preprocessing.crop_mode == "squash":
         squash: Transform = v2.Resize((size, size), interpolation, antialias=True)
         return squash
-    resize = v2.Resize(round(size / preprocessing.crop_pct), interpolation, antialias=True)
+    resize = v2.Resize(math.floor(size / preprocessing.crop_pct), interpolation, antialias=True)
     transform: Transform = v2.Compose([resize, v2.CenterCrop(size)])
     return transform
