@@ -25,6 +25,8 @@ COMMANDS = [
     "transfer",
     "compare",
     "predict",
+    "export",
+    "serve",
     "verify",
 ]
 

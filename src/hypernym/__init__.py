@@ -23,10 +23,12 @@ __all__ = [
     "compare",
     "demo",
     "evaluate",
+    "export",
     "load",
     "predict",
     "prepare",
     "pretrain",
+    "serve",
     "transfer",
     "tree",
     "verify",
@@ -43,9 +45,11 @@ if TYPE_CHECKING:
     from hypernym.commands.compare import compare
     from hypernym.commands.demo import demo
     from hypernym.commands.evaluate import evaluate
+    from hypernym.commands.export import export
     from hypernym.commands.predict import predict
     from hypernym.commands.prepare import prepare
     from hypernym.commands.pretrain import pretrain
+    from hypernym.commands.serve import serve
     from hypernym.commands.transfer import transfer
     from hypernym.commands.verify import verify
     from hypernym.downstream.config import TransferConfig

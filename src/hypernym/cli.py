@@ -49,6 +49,8 @@ app.command("hypernym.commands.evaluate:evaluate", help="Measure a run on a data
 app.command("hypernym.commands.transfer:transfer", help="Judge a model on another dataset.")
 app.command("hypernym.commands.compare:compare", help="Tell which scheme is better, and how surely.")
 app.command("hypernym.commands.predict:predict", help="Name images by paths of the tree.")
+app.command("hypernym.commands.export:export", help="Make a model into a folder that others open.")
+app.command("hypernym.commands.serve:serve", help="Serve a page and an API that name images.")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -73,7 +75,9 @@ def main(words: Sequence[str] | None = None) -> int:
             return _report(_describe(mistake.__cause__, mistake.argument))
         return _report(str(mistake))
     except KeyboardInterrupt:
+        writes = any(word.startswith(("--out", "--embed")) for word in words)
         can_resume = words[:1] in (["prepare"], ["pretrain"], ["transfer"])
+        can_resume |= words[:1] == ["predict"] and writes
         if is_first_process():
             print(f"Stopped.{' Add --resume to go on.' if can_resume else ''}", file=sys.stderr)
         return EXIT_INTERRUPTED
