@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import hypernym as hn
@@ -78,6 +78,7 @@ def unguard(cell: str) -> str:
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4), TEXTS)
+@example(["\r"], "a\rb")
 def test_csv_runs_no_formula_and_loses_nothing(
     tmp_path_factory: pytest.TempPathFactory, names: list[str], image: str
 ) -> None:

@@ -227,9 +227,14 @@ def _csv_row(row: dict[str, Any]) -> list[object]:
     return [_guard(cell) if isinstance(cell, str) else cell for cell in [*cells, row["error"]]]
 
 
-def _csv_lines(rows: Iterable[Iterable[object]]) -> bytes:
+def _csv_lines(rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    plain = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in rows:
+        # A return in a cell ends a line for readers; Python 3.11 and 3.12 do not quote it by themselves.
+        has_return = any(isinstance(cell, str) and "\r" in cell for cell in row)
+        (quoted if has_return else plain).writerow(row)
     return text.getvalue().encode()
 
 
