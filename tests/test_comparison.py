@@ -23,13 +23,12 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
-from hypernym.commands.evaluate import REPORT_VERSION
 from hypernym.comparison.answers import RankedAnswers, SeveralAnswers, draw_precision
 from hypernym.comparison.comparison import Comparison, make_comparison
 from hypernym.comparison.exports import to_csv, to_json, to_markdown
 from hypernym.comparison.placement import place_runs
 from hypernym.comparison.plan import Plan, PlannedPretraining, PlannedTransfer, read_plan
-from hypernym.comparison.runs import EVALUATED_VERSION, Pretraining, read_run
+from hypernym.comparison.runs import Pretraining, read_run
 from hypernym.comparison.statistics import (
     compare_means,
     compare_seeds,
@@ -443,10 +442,6 @@ def test_a_transfer_that_was_stopped_is_named(tmp_path: Path) -> None:
     (run / "transfer.json").unlink()
     with pytest.raises(RunError, match="finish it by `hypernym transfer` with --resume"):
         read_run(run)
-
-
-def test_the_version_read_is_the_version_written() -> None:
-    assert EVALUATED_VERSION == REPORT_VERSION
 
 
 # --- lines, costs, exports ----------------------------------------------------------------------

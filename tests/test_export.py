@@ -12,6 +12,7 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
@@ -29,7 +30,7 @@ from hypernym.checkpoint import find_checkpoint, load_card, load_checkpoint, sav
 from hypernym.commands.evaluate import evaluate
 from hypernym.commands.export import ExportReport, export
 from hypernym.data.classes import load_class_list
-from hypernym.errors import HypernymError, MismatchError, OutputError, UsageError
+from hypernym.errors import HypernymError, MismatchError, OutputError, RunError, UsageError
 from hypernym.hierarchy.levels import NONE, make_levels
 from hypernym.hierarchy.scheme import Scheme
 from hypernym.hierarchy.tree import ROOT, build_from_wordnet
@@ -38,8 +39,6 @@ from hypernym.world.classes import SMALL
 from hypernym.world.drawing import draw
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hypernym.data.dataset import Dataset
 
 OWL = "n01621127"
@@ -96,7 +95,7 @@ def exports(run: Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactor
     made = tmp_path_factory.mktemp("exports")
     found = {scheme: made / scheme for scheme in Scheme}
     export(str(run), found[Scheme.SEMANTIC], onnx=True, decode=True, dataset=dataset.path)
-    single = change_scheme(run, made / "s", Scheme.SINGLE_LABEL, crop_mode="center", crop_pct=0.875)
+    single = change_scheme(run, made / "s", Scheme.SINGLE_LABEL, crop_mode="center", crop_pct=0.85)
     export(str(single), found[Scheme.SINGLE_LABEL], onnx=True, torch=True)
     multi = change_scheme(run, made / "m", Scheme.MULTI_LABEL)
     export(str(multi), found[Scheme.MULTI_LABEL], licence="apache-2.0")
@@ -397,6 +396,55 @@ def test_what_was_exported_can_be_exported_and_measured_again(
     assert evaluate(tmp_path / "again", dataset.path).accuracy.images > 0
 
 
+def test_weights_from_elsewhere_that_are_exported_again_stay_from_elsewhere(
+    exports: dict[Scheme, Path], old: Path, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {"model": "test_resnet.r160_in1k", "classes": old / "names.txt"}
+    export(str(old / "w.safetensors"), tmp_path / "out", **given)
+    report = export(str(tmp_path / "out"), tmp_path / "again")
+    assert report.told_by == "names.txt"
+    text = (tmp_path / "again/README.md").read_text()
+    assert "Weights: `w.safetensors`, trained elsewhere" in text
+    assert "hypernym pretrain" not in text
+    first, again = ((tmp_path / name / "README.md").read_text() for name in ("out", "again"))
+    assert again == first.replace("# out", "# again")
+    assert exports
+
+
+def test_a_report_of_another_version_is_left_out(run: Path, dataset: Dataset, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    evaluate(copy, dataset.path)
+    report = json.loads((copy / "report.json").read_text())
+    (copy / "report.json").write_text(json.dumps(report | {"version": 3, "accuracy": {}}))
+    export(str(copy), tmp_path / "out")
+    assert "None were measured" in (tmp_path / "out/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("model.safetensors", b"1234567890", "holds weights that cannot be read"),
+        ("tree.json", None, "has no tree.json: it is not whole"),
+        ("config.json", b'{"hypernym": {"version": 1}, "label_names": []}', "is damaged"),
+    ],
+)
+def test_a_folder_that_was_damaged_is_one_sentence(
+    exports: dict[Scheme, Path], tmp_path: Path, file: str, content: bytes | None, message: str
+) -> None:
+    shutil.copytree(exports[Scheme.SEMANTIC], tmp_path / "copy")
+    (tmp_path / "copy" / file).unlink()
+    if content is not None:
+        (tmp_path / "copy" / file).write_bytes(content)
+    with pytest.raises(RunError, match=message):
+        hn.load(tmp_path / "copy")
+
+
+def test_a_place_that_nobody_may_write_to_is_one_sentence(run: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot be (written|made)"):
+        export(str(run), Path("/proc/out"))
+
+
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportReport]:
     """Weights as the released ones, with an output for each class of winter21, and their export."""
@@ -499,6 +547,10 @@ def test_a_folder_of_timm_is_opened_by_its_own_card(old: Path, tmp_path: Path) -
         ({}, r"is a file of weights: say by --model"),
         ({"model": "test_resnett"}, r"timm has no model 'test_resnett' \(did you mean"),
         ({"model": "test_resnet"}, r"what the 4 outputs of .* stand for is not known: give --classes"),
+        (
+            {"model": "test_resnet.r160"},
+            r"has no weights 'test_resnet.r160' \(did you mean",
+        ),
         ({"model": "test_vit"}, r"has no head 'head', as test_vit has"),
         ({"model": "resnet18", "classes": "names.txt"}, r"cannot be read as those of 'resnet18'"),
         ({"model": "test_resnet", "classes": "taxonomy.csv"}, r"names 5 classes, and .* has 4 outputs"),

@@ -111,6 +111,33 @@ def test_the_tree_of_imagenet_21k_needs_no_matrix_of_its_classes(scheme: Scheme)
     check_equal(tree, scheme, logits, 0.1)
 
 
+@SCHEMES
+def test_onnxruntime_finds_the_path_that_the_decoder_finds(
+    scheme: Scheme, model: TrainedModel, tmp_path: Path
+) -> None:
+    levels = make_levels(model.card.tree)
+    finder = PathFinder(levels, scheme).eval()
+    logits = 3 * torch.randn(200, len(model.card.class_ids), generator=torch.Generator().manual_seed(0))
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    torch.onnx.export(
+        finder,
+        (logits[:3], torch.tensor([0.5])),
+        tmp_path / "path.onnx",
+        dynamo=True,
+        dynamic_shapes=({0: batch}, None),
+        input_names=["logits", "threshold"],
+        verbose=False,
+    )
+    session = graph.open_session(tmp_path / "path.onnx")
+    given = {"logits": logits.numpy(), "threshold": np.array([0.3], np.float32)}
+    probabilities, labels, _ = (np.asarray(found) for found in session.run(None, given))
+    decoder = Decoder(levels, scheme, CPU)
+    expected = decoder.decode(logits, 0.3)
+    np.testing.assert_allclose(probabilities, decoder.log_probabilities(logits).exp(), atol=1e-5)
+    certain = (expected.probabilities - 0.3).abs() > 1e-5
+    assert np.array_equal(labels[certain], expected.labels.where(expected.kept, NONE)[certain])
+
+
 @pytest.mark.parametrize("number", [1, 2, 7])
 def test_onnxruntime_gives_what_the_model_gives_for_any_number_of_images(
     exported: tuple[Path, ExportReport], model: TrainedModel, images: torch.Tensor, number: int

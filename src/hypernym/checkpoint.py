@@ -132,7 +132,14 @@ def load_checkpoint(folder: Path) -> TrainedModel:
     """
     card, progress = load_card(folder)
     name = f"local-dir:{folder}"
-    backbone = timm.create_model(name, pretrained=True, num_classes=len(card.class_ids))
+    try:
+        backbone = timm.create_model(name, pretrained=True, num_classes=len(card.class_ids))
+    except (OSError, SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as cause:
+        told = (str(cause).splitlines() or [repr(cause)])[0]
+        raise RunError(
+            f"{folder} holds weights that cannot be read, or a model that this timm does not know "
+            f"({told}): copy it anew, or take another checkpoint."
+        ) from cause
     classifier = Classifier(backbone, card.preprocessing.mean, card.preprocessing.std)
     return TrainedModel(classifier.eval(), card, progress)
 
@@ -236,17 +243,24 @@ def load_card(folder: Path) -> tuple[Card, dict[str, Any]]:
         version = own.pop("version")
     except (OSError, ValueError, KeyError, TypeError) as cause:
         raise RunError(f"{folder} is not a checkpoint of hypernym ({CONFIG}: {cause!r}).") from cause
+    if not (folder / TREE).exists():
+        raise RunError(f"{folder} has no {TREE}: it is not whole, so copy it anew.")
     if version != CARD_VERSION:
         raise RunError(f"{folder} has version {version}; this hypernym reads {CARD_VERSION}.")
-    digest = own.pop("classes_digest")
-    preprocessing = own.pop("preprocessing")
-    preprocessing |= {name: tuple(preprocessing[name]) for name in ("mean", "std")}
-    card = Card(
-        class_ids=tuple(config["label_names"]),
-        class_names=tuple(own.pop("class_names")),
-        tree=load_tree(folder / TREE, classes_digest=digest),
-        preprocessing=Preprocessing(**preprocessing),
-        scheme=Scheme(own.pop("scheme")),
-        dataset_digest=own.pop("dataset_digest"),
-    )
+    try:
+        digest = own.pop("classes_digest")
+        preprocessing = own.pop("preprocessing")
+        preprocessing |= {name: tuple(preprocessing[name]) for name in ("mean", "std")}
+        card = Card(
+            class_ids=tuple(config["label_names"]),
+            class_names=tuple(own.pop("class_names")),
+            tree=load_tree(folder / TREE, classes_digest=digest),
+            preprocessing=Preprocessing(**preprocessing),
+            scheme=Scheme(own.pop("scheme")),
+            dataset_digest=own.pop("dataset_digest"),
+        )
+    except (KeyError, TypeError, ValueError) as cause:
+        raise RunError(
+            f"{folder / CONFIG} is damaged ({cause!r}): copy the checkpoint anew, or take another."
+        ) from cause
     return card, own

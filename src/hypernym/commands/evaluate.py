@@ -12,6 +12,7 @@ from hypernym.data.dataset import open_dataset
 from hypernym.engine import count_loaders
 from hypernym.errors import OutputError
 from hypernym.files import write_json
+from hypernym.metrics import REPORT_VERSION
 from hypernym.progress import say
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from hypernym.metrics.mistakes import Mistakes
     from hypernym.metrics.precision import AveragePrecision
 
-REPORT_VERSION = 4
 GIB = 1 << 30
 SHOWN_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 DEPTHS = ["depth", "classes", "images", "accuracy", "summed", "chance", "calibration error"]

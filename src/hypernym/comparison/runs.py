@@ -14,11 +14,9 @@ from hypernym.downstream.config import REQUEST
 from hypernym.downstream.report import REPORT, REPORT_VERSION
 from hypernym.errors import RunError
 from hypernym.files import read_json, read_yaml
+from hypernym.metrics import REPORT_VERSION as EVALUATED_VERSION
 from hypernym.training.log import read_records
 from hypernym.training.requests import flatten
-
-EVALUATED_VERSION = 4
-"""The version of `hypernym.report` that is read here; `commands.evaluate` writes it."""
 
 CONFIG, EVALUATED = "config.yaml", "report.json"
 """What a pretraining was begun with, and what was measured of it."""

@@ -60,6 +60,11 @@ class Preprocessing:
     crop_pct: float = 1.0
 
 
+def short_side_of(preprocessing: Preprocessing) -> int:
+    """Return to how many pixels the shorter side is resized before the middle is cut out, as in timm."""
+    return math.floor(preprocessing.size / preprocessing.crop_pct)
+
+
 def crop_mode_of(resize: Resize) -> CropMode:
     """Return the view that fits pictures as a dataset was prepared."""
     return "squash" if resize == Resize.SQUISH else "center"
@@ -237,6 +242,6 @@ def make_eval_transform(preprocessing: Preprocessing) -> Transform:
     if preprocessing.crop_mode == "squash":
         squash: Transform = v2.Resize((size, size), interpolation, antialias=True)
         return squash
-    resize = v2.Resize(math.floor(size / preprocessing.crop_pct), interpolation, antialias=True)
+    resize = v2.Resize(short_side_of(preprocessing), interpolation, antialias=True)
     transform: Transform = v2.Compose([resize, v2.CenterCrop(size)])
     return transform

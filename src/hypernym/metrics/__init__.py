@@ -4,3 +4,6 @@ Shapes: B images, C classes, L depths, N classes of one depth. A counter is upda
 merged with the counters of other processes, and computed into a frozen dataclass. No update waits
 for the device, and none loops over images; the average precision alone differs, see there.
 """
+
+REPORT_VERSION = 4
+"""Of `hypernym.report`, which holds all of them: `commands.evaluate` writes it, others read it."""

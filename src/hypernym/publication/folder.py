@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypernym.checkpoint import CONFIG, save_checkpoint
+from hypernym.errors import OutputError
 from hypernym.files import make_folder, replace_folder, write_text
 from hypernym.hierarchy.wordnet import LEXICON
 from hypernym.publication.graph import write_graph
@@ -47,6 +48,16 @@ def write_folder(out: Path, origin: Origin, request: Request) -> Contents:
     """
     out = out.absolute()  # so that `.` too has a name
     make_folder(out.parent)
+    try:
+        return _write(out, origin, request)
+    except OSError as cause:
+        raise OutputError(
+            f"{out} cannot be written ({cause.strerror}): make room, or give a place that you may write "
+            f"to. Nothing was left there."
+        ) from cause
+
+
+def _write(out: Path, origin: Origin, request: Request) -> Contents:
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as made:
         folder = Path(made, out.name)
         save_checkpoint(folder, origin.model.classifier, origin.model.card, origin.model.progress)

@@ -8,6 +8,7 @@ Order of what is asked for the classes of the outputs:
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,8 +99,10 @@ def open_foreign(
     view = _read_preprocessing(source, backbone)
     card = Card(ids, tree.name_all(names), tree, view, scheme, dataset_digest="")
     classifier = Classifier(backbone, view.mean, view.std).eval()
-    progress = {"epoch": 0, "step": 0, "figures": {}, "source": source}
-    return Foreign(TrainedModel(classifier, card, progress), told_by, str(config.get("license") or ""))
+    licence = str(config.get("license") or "")
+    told = {"source": source, "told_by": told_by, "licence": licence}
+    progress = {"epoch": 0, "step": 0, "figures": {}, **told}
+    return Foreign(TrainedModel(classifier, card, progress), told_by, licence)
 
 
 def _make_backbone(source: str, model: str | None) -> nn.Module:
@@ -143,6 +146,12 @@ def _check_name(name: str, source: str) -> None:
             else (f"{source} is neither a run, a folder, a file nor a model of timm")
         )
         raise UsageError(f"{what}{nearest(name, timm.list_models(pretrained=False))}.")
+    tagged = timm.models.get_arch_pretrained_cfgs(name.partition(".")[0])
+    if "." in name and name not in tagged:
+        raise UsageError(
+            f"timm has no weights {name!r}{nearest(name, tagged)}: the tag says by which mean and std "
+            f"they were trained. It knows {', '.join(tagged) or 'none of this model'}."
+        )
 
 
 def _count_outputs(path: Path, name: str) -> int:
@@ -172,7 +181,7 @@ def _read_classes(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         is_wordnet = WORDNET_ID.fullmatch(first) is not None
         ids.append(first if is_wordnet else line)
         names.append((rest.strip() or name_of(first)) if is_wordnet else line)
-    repeated = next((class_id for class_id in ids if ids.count(class_id) > 1), None)
+    repeated = next((class_id for class_id, count in Counter(ids).items() if count > 1), None)
     if repeated is not None:
         raise UsageError(
             f"--classes {path} names {repeated!r} twice: each output needs an id of its own."

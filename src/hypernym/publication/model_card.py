@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from hypernym import __version__
+from hypernym.data.transforms import short_side_of
 from hypernym.hierarchy.levels import make_levels
 from hypernym.hierarchy.scheme import Scheme
 from hypernym.hierarchy.tree import ROOT
@@ -84,7 +85,7 @@ def to_readme(origin: Origin, contents: Contents, *, name: str, licence: str, re
         scheme=card.scheme.value,
         scheme_told=SCHEMES[card.scheme],
         view=card.preprocessing,
-        short_side=round(card.preprocessing.size / card.preprocessing.crop_pct),
+        short_side=short_side_of(card.preprocessing),
         ids=card.class_ids,
         tree=card.tree,
         is_wordnet=card.tree.lexicon == LEXICON,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypernym.checkpoint import check_classes, find_checkpoint, load_checkpoint
 from hypernym.errors import UsageError
+from hypernym.metrics import REPORT_VERSION
 from hypernym.publication.foreign import open_foreign
 from hypernym.training.weights import is_foreign_folder
 
@@ -80,7 +81,15 @@ def open_origin(source: str, options: ForeignOptions, dataset: Dataset | None) -
         folder = find_checkpoint(path)
         model = load_checkpoint(folder)
         report = _read_report(path, model)
-        origin = Origin(model, source, report, dataset)
+        told = model.progress  # of weights that became such a folder by an earlier export
+        origin = Origin(
+            model,
+            told.get("source", source),
+            report,
+            dataset,
+            told.get("told_by", ""),
+            told.get("licence", ""),
+        )
     else:
         found = open_foreign(source, **vars(options))
         folder = path
@@ -99,8 +108,8 @@ def _read_report(run: Path, model: TrainedModel) -> dict[str, Any] | None:
     match report:
         case {
             "format": "hypernym.report",
+            "version": version,
             "epoch": epoch,
-            "accuracy": {"top1": _, "semantic_top1": _, "by_depth": [*_]},
-        } if epoch == model.progress["epoch"]:
+        } if (version, epoch) == (REPORT_VERSION, model.progress["epoch"]):
             return dict(report)
     return None
