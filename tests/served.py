@@ -51,7 +51,7 @@ def make_service(runs: Mapping[str, Path], **limits: int) -> Service:
         models.append((model, model.describe(read_architecture(find_checkpoint(run)))))
     return Service(
         models,
-        make_examples(None, models[0][0].directory.ids, bounds.max_bytes),
+        make_examples(None, models[0][0].directory.ids, bounds),
         defaults=Defaults(rule=Rule.PATH, threshold=0.5),
         limits=bounds,
         threads=2,

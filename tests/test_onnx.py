@@ -292,7 +292,7 @@ def test_without_the_packages_for_onnx_the_way_to_get_them_is_told(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graph, "find_spec", lambda name: None if name == "onnxscript" else name)
-    with pytest.raises(UsageError, match=r'onnxscript.*pip install "hypernym\[onnx\]"'):
+    with pytest.raises(UsageError, match=r"onnxscript.*pip install 'hypernym\[onnx\]'"):
         export(str(run), tmp_path / "out", onnx=True)
 
 

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import math
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import jsonschema
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from served import OWL, draw_bytes, make_service, served
 
+from hypernym.cli import main
 from hypernym.commands.serve import serve
 from hypernym.errors import RunError, SourceError, UsageError
 from hypernym.hierarchy.levels import make_levels
 from hypernym.hierarchy.rule import Rule
 from hypernym.prediction.predictor import load
-from hypernym.serving import uploads
+from hypernym.serving import directory, server, uploads
 from hypernym.serving.app import make_app
 from hypernym.serving.batcher import Batcher
 from hypernym.serving.directory import Directory
-from hypernym.serving.examples import make_examples
+from hypernym.serving.examples import Example, make_examples
+from hypernym.serving.refusals import RefusalError
+from hypernym.serving.schema import Limits
 from hypernym.serving.server import address_of, is_loopback, make_server, open_socket, run_server
 
 if TYPE_CHECKING:
@@ -172,6 +181,19 @@ def test_a_class_is_described_as_the_tree_has_it(run: Path, client: httpx.Client
         assert told["num_below"] == below
 
 
+def test_an_unknown_class_of_very_many_is_told_without_a_suggestion(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Directory(predictor.card)
+    with pytest.raises(RefusalError) as refusal:
+        found.describe(f"{OWL}0")
+    assert refusal.value.sentence == f"the model has no class '{OWL}0' (did you mean '{OWL}'?)."
+    monkeypatch.setattr(directory, "MOST_COMPARED", len(found) - 1)
+    with pytest.raises(RefusalError) as refusal:
+        found.describe(f"{OWL}0")
+    assert refusal.value.sentence == f"the model has no class '{OWL}0'."
+
+
 def test_a_directory_counts_depths_and_roots(predictor: Predictor) -> None:
     directory = Directory(predictor.card)
     assert (len(directory), directory.num_depths, directory.num_roots) == (9, 4, 3)
@@ -262,6 +284,10 @@ def test_a_body_that_is_no_form_is_told_in_a_sentence(client: httpx.Client) -> N
     bare = {"Content-Type": "multipart/form-data"}
     assert "boundary" in sentence(client.post("api/predict", content=b"x", headers=bare), 400)
     assert "no picture" in sentence(client.post("api/predict", files={"model": (None, "one")}), 422)
+    for charset in ("undefined", "punycode"):
+        odd = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+        content = b'--x\r\nContent-Disposition: form-data; name="a..b"\r\n\r\na\r\n--x--\r\n'
+        assert "charset" in sentence(client.post("api/predict", content=content, headers=odd), 400)
     other = {"files": ("a.jpg", b"x")}
     assert "called images" in sentence(client.post("api/predict", files=other), 422)
 
@@ -318,13 +344,31 @@ def test_a_picture_of_many_pixels_is_refused_before_it_is_decoded(
 def test_more_pictures_than_may_wait_are_refused(client: httpx.Client) -> None:
     answer = client.post("api/predict", files=files(*[b"x"] * 9), data={"model": ["one", "two"]})
     assert "9 pictures for 2 models are more than the 16" in sentence(answer, 422)
-    assert "Too many files" in sentence(client.post("api/predict", files=files(*[b"x"] * 17)), 400)
+    answer = client.post("api/predict", files=files(*[b"x"] * 17))
+    assert "more than 16 pictures" in sentence(answer, 422)
+
+
+def test_the_kind_of_a_body_is_told_in_small_or_large_letters(client: httpx.Client) -> None:
+    request = client.build_request("POST", "api/predict", files=files(draw_bytes()))
+    for kind, status in (("Multipart/Form-Data", 200), ("multipart/form-database", 415)):
+        boundary = request.headers["Content-Type"].partition(";")[2]
+        headers = {"Content-Type": f"{kind};{boundary}"}
+        answer = client.post("api/predict", content=request.read(), headers=headers)
+        assert answer.status_code == status
 
 
 def test_a_form_of_many_or_large_fields_is_refused(client: httpx.Client) -> None:
     many = [("model", (None, b"one"))] * 40
     sentence(client.post("api/predict", files=many), 400)
     sentence(client.post("api/predict", files=[("model", (None, bytes(8000)))]), 400)
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    """Wait for what must come within five seconds, half of what a gate is shut for."""
+    deadline = time.monotonic() + 5
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class Gate:
@@ -370,19 +414,20 @@ def test_a_client_that_leaves_frees_its_place(run: Path, monkeypatch: pytest.Mon
     gate = Gate(batcher._answer)
     monkeypatch.setattr(batcher, "_answer", gate)
     with served(service) as address:
-        for _ in range(2):
+        for _ in range(3):
             with pytest.raises(httpx.ReadTimeout):
                 httpx.post(f"{address}/api/predict", files=files(draw_bytes()), timeout=0.3)
+            wait_until(lambda: httpx.get(f"{address}/health").json()["waiting"] == 0)
+        assert not gate.is_open.is_set()
         gate.is_open.set()
-        while httpx.get(f"{address}/health").json()["waiting"]:
-            time.sleep(0.01)
         assert httpx.post(f"{address}/api/predict", files=files(draw_bytes())).status_code == 200
+    assert batcher.questions == 2  # the first was begun; the two after it were given up in time
 
 
 def test_slow_clients_hold_up_no_other_and_are_given_up(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "READ_SECONDS", 1.0)
+    monkeypatch.setattr(uploads, "READ_SECONDS", 3.0)
     service = make_service({"one": run}, max_pictures=2)
     head = (
         b"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n"
@@ -396,12 +441,68 @@ def test_slow_clients_hold_up_no_other_and_are_given_up(
         began = time.monotonic()
         for _ in range(5):
             assert client.post("api/predict", files=files(draw_bytes())).status_code == 200
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < uploads.READ_SECONDS
         for one in slow:
             one.settimeout(10)
             assert one.recv(1000).startswith(b"HTTP/1.1 408")
             one.close()
         assert service.memory.taken == 0
+
+
+HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def test_connections_without_a_whole_head_are_closed(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 6)
+    body_too_slow = HEAD.replace(b"GET", b"POST") + b"Content-Length: 9\r\n\r\n"  # refused at once
+    with served(make_service({"one": run})) as address:
+        place = ("127.0.0.1", httpx.URL(address).port or 0)
+        held = [socket.create_connection(place) for _ in range(6)]
+        for one, sent in zip(held, [b"", HEAD, HEAD + b"\r\n", body_too_slow], strict=False):
+            one.sendall(sent)
+        assert httpx.get(f"{address}/health").status_code == 503
+        began = time.monotonic()
+        for one in held[1:4]:  # letters that come now and then lengthen nothing
+            time.sleep(0.1)
+            one.sendall(b"x")
+        for one in held:
+            one.settimeout(5)
+            with suppress(ConnectionResetError):
+                while one.recv(1000):
+                    pass
+            one.close()
+        assert time.monotonic() - began < 2
+        assert httpx.get(f"{address}/health").status_code == 200
+
+
+def test_a_request_under_way_is_not_closed(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.2)
+    service = make_service({"one": run})
+    batcher = service.find_model("one").batcher
+    gate = Gate(batcher._answer)
+    monkeypatch.setattr(batcher, "_answer", gate)
+    threading.Timer(0.6, gate.is_open.set).start()
+    with served(service) as address, httpx.Client(base_url=address) as client:
+        assert client.get("health").status_code == 200
+        assert client.post("api/predict", files=files(draw_bytes())).status_code == 200
+
+
+def test_an_answer_that_is_not_taken_is_dropped(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(server, "FLUSH_SECONDS", 0.2)
+    service = make_service({"one": run})
+    example = service.examples[0]
+    service.examples = (Example(example.name, bytes(32 << 20), example.media_type),)
+    with served(service) as address:
+        with socket.create_connection(("127.0.0.1", httpx.URL(address).port or 0)) as connection:
+            connection.sendall(HEAD.replace(b"/health", b"/examples/0") + b"\r\n")
+            time.sleep(1)
+            taken = 0
+            with suppress(ConnectionResetError):
+                while some := connection.recv(1 << 20):
+                    taken += len(some)
+        assert 0 < taken < 32 << 20
 
 
 def test_bodies_together_take_a_bounded_memory(run: Path) -> None:
@@ -482,7 +583,9 @@ def test_a_name_that_is_not_its_own_is_refused(client: httpx.Client, host: str, 
     assert client.get("health", headers={"Host": host}).status_code == status
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "file://"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "file://", "http://[::1"]
+)
 def test_a_page_of_another_origin_is_refused(client: httpx.Client, origin: str) -> None:
     headers = {"Origin": origin}
     for answer in (
@@ -501,7 +604,7 @@ def test_its_own_page_may_ask(client: httpx.Client, address: str) -> None:
 
 def test_every_answer_carries_the_headers_that_protect_it(client: httpx.Client) -> None:
     refused = client.get("/", headers={"Host": "evil.example"})
-    for answer in (client.get("/"), client.get("page.js"), client.get("nothing"), refused):
+    for answer in (client.get("/"), client.get("tree.js"), client.get("nothing"), refused):
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
@@ -584,14 +687,30 @@ def test_examples_of_a_folder_are_its_pictures(tmp_path: Path) -> None:
         (tmp_path / f"{number:02d}.png").write_bytes(draw_bytes(form="PNG"))
     (tmp_path / "00.txt").write_text("no picture")
     (tmp_path / "01.jpg").write_bytes(bytes(100_000))
-    found = make_examples(tmp_path, (), 50_000)
+    (tmp_path / "02.jpg").write_bytes(draw_bytes()[:700])
+    (tmp_path / "03.jpg").write_bytes(b"")
+    Image.new("1", (1001, 1000)).save(tmp_path / "04.gif")
+    (tmp_path / "05-b.png").write_bytes(forge_png(60_000, 60_000))
+    (tmp_path / "05-a.png").write_bytes(forge_png(12_000, 9_000))
+    limits = Limits(max_bytes=50_000, max_pixels=1_000_000, max_pictures=1)
+    found = make_examples(tmp_path, (), limits)
     assert [example.name for example in found] == [f"{number:02d}.png" for number in range(12)]
     assert {example.media_type for example in found} == {"image/png"}
+    none = limits.model_copy(update={"max_bytes": 5})
     with pytest.raises(SourceError, match="holds no picture"):
-        make_examples(tmp_path, (), 5)
+        make_examples(tmp_path, (), none)
     with pytest.raises(SourceError, match="is no folder"):
-        make_examples(tmp_path / "nothing", (), 5)
-    assert make_examples(None, ("own-class",), 5) == []
+        make_examples(tmp_path / "nothing", (), none)
+    assert make_examples(None, ("own-class",), none) == []
+
+
+def forge_png(width: int, height: int) -> bytes:
+    """Return a small file that claims to be a large picture."""
+    stream = io.BytesIO()
+    Image.new("L", (1, 1)).save(stream, "PNG")
+    data = stream.getvalue()
+    head = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
+    return data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:]
 
 
 # ---- the command
@@ -616,9 +735,55 @@ def test_a_package_that_is_missing_is_named(run: Path, monkeypatch: pytest.Monke
         "hypernym.commands.serve.find_spec", lambda name: None if name == "uvicorn" else name
     )
     with pytest.raises(
-        UsageError, match=r"uvicorn, which is not installed: pip install hypernym\[serve\]"
+        UsageError, match=r"uvicorn, which is not installed: pip install 'hypernym\[serve\]'"
     ):
         serve([run])
+
+
+def test_options_that_allow_nothing_or_everything_are_refused(run: Path) -> None:
+    for name, value in (
+        ("max_mb", math.inf),
+        ("max_mb", 1e-9),
+        ("max_megapixels", math.inf),
+        ("max_megapixels", math.nan),
+        ("threshold", math.nan),
+    ):
+        with pytest.raises(ValidationError) as mistake:
+            serve(run, port=0, **{name: value})  # type: ignore[arg-type]
+        (problem,) = mistake.value.errors()
+        assert problem["loc"] == (name,)
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        serve([])
+    with pytest.raises(UsageError, match=r"--queue 1 has no place .* 2 models"):
+        serve([run, run], queue=1)
+    with pytest.raises(UsageError, match="rule leaf never stops"):
+        serve([run], rule=Rule.LEAF, threshold=0.9)
+
+
+def test_the_command_line_names_an_option_that_is_wrong(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", str(run), "--max-mb", "inf"]) == 2
+    assert capsys.readouterr().err == "error: --max-mb inf: input should be a finite number.\n"
+
+
+def test_a_server_is_not_begun_where_no_signal_would_end_it(run: Path) -> None:
+    async def serve_here() -> None:
+        serve(run)
+
+    with pytest.raises(UsageError, match=r"event loop .* or another thread: run `hypernym serve`"):
+        asyncio.run(serve_here())
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(UsageError, match=r"event loop .* or another thread"),
+    ):
+        pool.submit(serve, run).result()
+
+
+def test_one_path_is_taken_for_a_list_of_it(tmp_path: Path) -> None:
+    for given in (tmp_path / "nothing", str(tmp_path / "nothing")):
+        with pytest.raises(RunError, match="nothing"):
+            serve(given, port=0)
 
 
 ADDRESSES = [("127.0.0.1", True), ("::1", True), ("0.0.0.0", False)]  # noqa: S104 - it is told of

@@ -411,3 +411,70 @@ def test_the_page_moves_nothing_for_those_who_asked_for_it(open_served: Opener) 
         " || parseFloat(style.transitionDuration) > 0; })).length"
     )
     assert moving == 0
+
+
+def test_pictures_that_are_not_wanted_any_more_are_not_sent(open_served: Opener) -> None:
+    page = open_served()
+    page.get_by_label("Beside it").select_option("")
+    held: list[Route] = []
+    sent: list[Route] = []
+
+    def hold(route: Route) -> None:
+        sent.append(route)
+        if len(sent) > 4:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/api/predict", hold)
+    files = [payload(f"{number}.jpg", draw_bytes(seed=number)) for number in range(10)]
+    page.get_by_label("Choose pictures").set_input_files(files)
+    expect(page.get_by_role("article")).to_have_count(10)
+    page.get_by_label("Rule").select_option("leaf")
+    page.get_by_role("button", name="Remove 8.jpg").click()
+    page.wait_for_timeout(100)
+    assert len(held) == 4
+    for route in held:
+        route.continue_()
+    expect(page.locator("article[aria-busy=true]")).to_have_count(0)
+    expect(page.get_by_role("status")).to_have_text("9 pictures named.")
+    assert len(sent) == 4 + 9
+
+
+def test_a_picture_that_was_removed_is_not_asked_for_again(open_served: Opener) -> None:
+    page = open_served(told="503")
+    asked: list[int] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(1)
+        route.fulfill(status=503, headers={"Retry-After": "0.2"}, json={"error": "too many."})
+
+    page.route("**/api/predict", refuse)
+    page.get_by_label("Choose pictures").set_input_files([payload("a.jpg", draw_bytes())])
+    expect(page.get_by_role("article")).to_have_count(1)
+    page.get_by_role("button", name="Remove all").click()
+    page.wait_for_timeout(600)
+    assert len(asked) == 1
+    expect(page.get_by_role("status")).to_have_text("All pictures are removed.")
+
+
+def test_classes_that_did_not_come_are_asked_for_again(open_served: Opener) -> None:
+    page = open_served(told="50")
+    page.get_by_label("Beside it").select_option("")
+    answers = [503, 500]
+
+    def refuse(route: Route) -> None:
+        if answers:
+            route.fulfill(
+                status=answers.pop(0), headers={"Retry-After": "0.1"}, json={"error": "it failed."}
+            )
+        else:
+            route.continue_()
+
+    page.route("**/api/tree*", refuse)
+    query = page.get_by_role("combobox", name="Find a class")
+    query.fill("owl")
+    expect(page.get_by_role("status")).to_have_text("it failed.")
+    assert answers == []
+    query.fill("ow")
+    expect(page.get_by_role("option").first).to_contain_text("owl")

@@ -495,5 +495,5 @@ def test_a_tracker_that_is_not_installed_is_named(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "trackio", None)
-    with pytest.raises(UsageError, match=r"--track trackio: .* pip install hypernym\[trackio\]"):
+    with pytest.raises(UsageError, match=r"--track trackio: .* pip install 'hypernym\[trackio\]'"):
         train(dataset, tmp_path / "run", track=("trackio",))

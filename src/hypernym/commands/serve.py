@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import Field, validate_call
+from cyclopts import Parameter
+from pydantic import BeforeValidator, Field, validate_call
 
 from hypernym.errors import UsageError
 from hypernym.hierarchy.rule import Rule
 from hypernym.progress import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hypernym.serving.models import ServedModel
     from hypernym.serving.schema import Limits, ModelDetails
 
 PACKAGES = ("fastapi", "python_multipart", "uvicorn")
 """Of the extra `serve`."""
+
+
+def _as_list(runs: Any) -> Any:  # noqa: ANN401 - pydantic judges what comes out
+    """Take one path for a list of it."""
+    return [runs] if isinstance(runs, (str, os.PathLike)) else runs
+
+
+if TYPE_CHECKING:
+    Runs = str | Path | Sequence[str | Path]
+else:
+    Runs = Annotated[list[Path], Field(min_length=1), BeforeValidator(_as_list), Parameter(negative="")]
+    """What a command line gives, and what is made of the rest."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +53,16 @@ class ServeReport:
 
 @validate_call
 def serve(
-    runs: list[Path],
+    runs: Runs,
     *,
     host: str = "127.0.0.1",
     port: Annotated[int, Field(ge=0, le=65535)] = 7860,
     examples: Path | None = None,
     rule: Rule = Rule.PATH,
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5,
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None,
     device: str = "auto",
-    max_mb: Annotated[float, Field(gt=0)] = 20,
-    max_megapixels: Annotated[float, Field(gt=0)] = 50,
+    max_mb: Annotated[float, Field(ge=0.1, le=4096, allow_inf_nan=False)] = 20,
+    max_megapixels: Annotated[float, Field(ge=0.01, le=89, allow_inf_nan=False)] = 50,
     batch_size: Annotated[int, Field(ge=1)] = 32,
     queue: Annotated[int, Field(ge=1)] = 64,
     threads: Annotated[int, Field(ge=1)] = 2,
@@ -67,10 +80,10 @@ def serve(
         port: 0: any that is free.
         examples: A folder of pictures to try; without it, drawn ones of classes that the model knows.
         rule: How labels are found where a request does not say; see predict.
-        threshold: The least probability of a label where a request does not say.
+        threshold: The least probability of a label where a request does not say; 0.5 if not given.
         device: auto (a GPU if there is one), cpu, cuda ...
-        max_mb: A larger request is refused; in MiB.
-        max_megapixels: A larger picture is refused before it is decoded; in millions.
+        max_mb: A larger request is refused; in MiB, from 0.1 to 4096.
+        max_megapixels: A larger picture is refused before it is decoded; in millions, from 0.01 to 89.
         batch_size: Pictures that a model sees at a time.
         queue: Pictures that may wait, times the models asked; more are told to come again (503).
         threads: That decode pictures.
@@ -80,25 +93,40 @@ def serve(
         if find_spec(package) is None:
             raise UsageError(
                 f"serve needs the package {package}, which is not installed: "
-                f"pip install hypernym[serve]."
+                "pip install 'hypernym[serve]'."
             )
-    from hypernym.data.images import MAX_PIXELS
+    from hypernym.prediction.predictor import check_rule
     from hypernym.serving.app import make_app
     from hypernym.serving.examples import make_examples
     from hypernym.serving.schema import Defaults, Limits
-    from hypernym.serving.server import address_of, is_loopback, make_server, open_socket, run_server
+    from hypernym.serving.server import (
+        address_of,
+        check_thread,
+        is_loopback,
+        make_server,
+        open_socket,
+        run_server,
+    )
     from hypernym.serving.service import Service
 
+    paths = cast("list[Path]", runs)
+    if queue < len(paths):
+        raise UsageError(
+            f"--queue {queue} has no place for a picture that {len(paths)} models are asked about: "
+            f"give {len(paths)} or more."
+        )
+    rule, threshold = check_rule(rule, threshold)
+    check_thread()
     limits = Limits(
         max_bytes=round(max_mb * 2**20),
-        max_pixels=min(round(max_megapixels * 1e6), MAX_PIXELS),
+        max_pixels=round(max_megapixels * 1e6),
         max_pictures=queue,
     )
     with open_socket(host, port) as listening:
-        models = _load(runs, device, batch_size)
+        models = _load(paths, device, batch_size)
         service = Service(
             models,
-            make_examples(examples, models[0][0].directory.ids, limits.max_bytes),
+            make_examples(examples, models[0][0].directory.ids, limits),
             defaults=Defaults(rule=rule, threshold=threshold),
             limits=limits,
             threads=threads,

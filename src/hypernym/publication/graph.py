@@ -36,7 +36,7 @@ def check_packages() -> None:
     if missing:
         raise UsageError(
             f"--onnx and --int8 need {', '.join(missing)}, not installed here: "
-            f'pip install "hypernym[onnx]".'
+            "pip install 'hypernym[onnx]'."
         )
 
 

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
     from hypernym.serving.service import Service
 
-PAGE = {"": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
+SCRIPTS = ("page.js", "search.js", "tree.js", "answers.js", "server.js", "dom.js")
+"""Modules of the page; each imports only from those after it."""
+
+PAGE = {"": "text/html", "page.css": "text/css"} | dict.fromkeys(SCRIPTS, "text/javascript")
 """The files of the page by address, and of what kind they are."""
 
 PREFIX = "#/components/schemas/{model}"
@@ -101,7 +104,8 @@ def _add_questions(app: FastAPI, service: Service) -> None:
         to ask again.
         """
         with service.memory.share() as memory:
-            return await service.predict(await read_upload(request, service.limits, memory))
+            upload = await read_upload(request, service.limits, memory)
+            return await service.predict(upload, lambda: _wait_for_end(request))
 
     @app.get("/api/models", summary="Who answers, and within which bounds")
     async def tell_models() -> ServiceDetails:
@@ -122,6 +126,12 @@ def _add_questions(app: FastAPI, service: Service) -> None:
     @app.get("/health", summary="Whether the server can take more")
     async def tell_health() -> Health:
         return service.health()
+
+
+async def _wait_for_end(request: Request) -> None:
+    """Return when the client has left; the body was read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _add_classes(app: FastAPI, service: Service) -> None:

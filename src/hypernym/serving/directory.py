@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MOST_SHOWN = 60
 """Characters of a mistaken word that a message repeats."""
 
+MOST_COMPARED = 2_000
+"""Ids that a mistaken one is compared with: more would hold up all other requests."""
+
 
 class Directory:
     """The classes of one model, in the order of its outputs."""
@@ -76,9 +79,8 @@ class Directory:
         """
         if class_id not in self._label_of:
             word = class_id[:MOST_SHOWN]
-            raise RefusalError(
-                HTTPStatus.NOT_FOUND, f"the model has no class {word!r}{nearest(word, self.ids)}."
-            )
+            hint = nearest(word, self.ids) if len(self) <= MOST_COMPARED else ""
+            raise RefusalError(HTTPStatus.NOT_FOUND, f"the model has no class {word!r}{hint}.")
         label = self._label_of[class_id]
         return ClassDetails(
             **self._name(label).model_dump(),

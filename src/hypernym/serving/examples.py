@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from hypernym.data.images import FORMATS
+from hypernym.data.images import FORMATS, PILLOW_ERRORS, decode_image
+from hypernym.data.rejections import RejectionError
 from hypernym.errors import SourceError
 from hypernym.world.classes import CLASSES, leaves
 from hypernym.world.drawing import draw
@@ -17,6 +20,8 @@ from hypernym.world.drawing import draw
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from hypernym.serving.schema import Limits
 
 MOST = 12
 """Examples that the page shows."""
@@ -36,35 +41,46 @@ class Example:
     media_type: str
 
 
-def make_examples(folder: Path | None, class_ids: Sequence[str], max_bytes: int) -> list[Example]:
+def make_examples(folder: Path | None, class_ids: Sequence[str], limits: Limits) -> list[Example]:
     """Return the examples of a folder, or drawn ones if there is none.
 
     Args:
         folder: Holds image files.
         class_ids: What the first model knows.
-        max_bytes: Larger files are left out.
+        limits: Larger pictures are left out, for the server would refuse them.
 
     Raises:
         SourceError: the folder holds no picture.
     """
-    return _draw(class_ids) if folder is None else _read(folder, max_bytes)
+    return _draw(class_ids) if folder is None else _read(folder, limits)
 
 
-def _read(folder: Path, max_bytes: int) -> list[Example]:
+def _read(folder: Path, limits: Limits) -> list[Example]:
     if not folder.is_dir():
         raise SourceError(f"{folder} is no folder: give one of image files as --examples.")
-    found: list[Example] = []
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.stat().st_size <= max_bytes and len(found) < MOST:
-            data = path.read_bytes()
-            try:
-                with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                    found.append(Example(path.name, data, Image.MIME[str(image.format)]))
-            except UnidentifiedImageError:
-                continue  # a folder of pictures often holds a list of them, too
+    files = (path for path in sorted(folder.iterdir()) if path.is_file())
+    examples = (_read_picture(path, limits) for path in files)
+    found = list(islice(filter(None, examples), MOST))
     if not found:
         raise SourceError(f"{folder} holds no picture: give a folder of image files as --examples.")
     return found
+
+
+def _read_picture(path: Path, limits: Limits) -> Example | None:
+    """Read a picture, or nothing: a folder of pictures often holds a list of them, or a broken one."""
+    try:
+        data = path.read_bytes() if path.stat().st_size <= limits.max_bytes else b""
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(data), formats=FORMATS) as image,
+        ):
+            (width, height), media_type = image.size, Image.MIME[str(image.format)]
+        if width * height > limits.max_pixels:
+            return None
+        decode_image(data, SIDE)
+    except (RejectionError, Image.DecompressionBombError, *PILLOW_ERRORS):
+        return None
+    return Example(path.name, data, media_type)
 
 
 def _draw(class_ids: Sequence[str]) -> list[Example]:

@@ -78,8 +78,16 @@ class Guard:
                 f"--allow-host and that name."
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _find_host(origin) != host.lower():
             return f"a page of {origin[:80]!r} may not use this server."
+        return ""
+
+
+def _find_host(origin: str) -> str:
+    """Return the host and port of an origin; of one that is broken nothing."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
         return ""
 
 

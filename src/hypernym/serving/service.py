@@ -16,7 +16,7 @@ from hypernym.serving.refusals import RefusalError
 from hypernym.serving.schema import Health, PictureAnswer, PredictAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from hypernym.serving.examples import Example
     from hypernym.serving.models import ServedModel
@@ -87,11 +87,18 @@ class Service:
             )
         return self._models[name]
 
-    async def predict(self, upload: Upload) -> PredictAnswer:
+    async def predict(
+        self, upload: Upload, leave: Callable[[], Coroutine[None, None, None]]
+    ) -> PredictAnswer:
         """Name the pictures of a request.
 
+        Args:
+            upload: The pictures.
+            leave: Returns when the client has left; what was not begun by then is given up.
+
         Raises:
-            RefusalError: it cannot be meant, too much waits already, or no picture can be read.
+            RefusalError: it cannot be meant, too much waits already, no picture can be read, or nobody
+                waits for the answer.
         """
         asked = self._understand(upload.options)
         needed = len(upload.pictures) * len(asked.models)
@@ -104,10 +111,14 @@ class Service:
         with self.places.share() as share:
             share.take(needed)
             tasks = [asyncio.ensure_future(self._name(picture, asked)) for picture in upload.pictures]
+            named, left = asyncio.gather(*tasks), asyncio.ensure_future(leave())
             try:
-                answers = await asyncio.gather(*tasks)
+                await asyncio.wait((named, left), return_when=asyncio.FIRST_COMPLETED)
+                if not named.done():
+                    raise RefusalError(HTTPStatus.BAD_REQUEST, "the client has left.")
+                answers = await named
             finally:
-                for task in tasks:
+                for task in (*tasks, left):
                     task.cancel()
         self.num_pictures += len(answers)
         if all(answer.error for answer in answers):

@@ -87,6 +87,11 @@ class _MemoryParser(MultiPartParser):
 
     spool_max_size = 1 << 62
 
+    @property
+    def has_too_many_files(self) -> bool:
+        """Whether it stopped because of a file too many."""
+        return self._current_files > self.max_files
+
 
 async def read_upload(request: Request, limits: Limits, memory: Share) -> Upload:
     """Read the body of a request.
@@ -99,7 +104,8 @@ async def read_upload(request: Request, limits: Limits, memory: Share) -> Upload
     Raises:
         RefusalError: it is no form, too large, too slow, or asks for what there is not.
     """
-    if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
+    media_type = request.headers.get("Content-Type", "").partition(";")[0]
+    if media_type.strip().lower() != "multipart/form-data":
         raise RefusalError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "send the pictures as multipart/form-data, in fields called images.",
@@ -126,8 +132,17 @@ async def _read_form(request: Request, limits: Limits, memory: Share) -> FormDat
         async with asyncio.timeout(READ_SECONDS):
             return await parser.parse()
     except MultiPartException as cause:
+        if parser.has_too_many_files:
+            raise _wrong(
+                f"there are more than {limits.max_pictures} pictures, and no more may wait: send fewer "
+                f"at a time."
+            ) from cause
         raise RefusalError(
             HTTPStatus.BAD_REQUEST, f"the body is no form that can be read: {cause.message.rstrip('.')}."
+        ) from cause
+    except (UnicodeError, LookupError) as cause:  # of encodings such as "undefined" and "punycode"
+        raise RefusalError(
+            HTTPStatus.BAD_REQUEST, "the body is no form that can be read: its charset decodes nothing."
         ) from cause
     except ClientDisconnect as cause:
         raise RefusalError(HTTPStatus.BAD_REQUEST, "the body ended too soon.") from cause

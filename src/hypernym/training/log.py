@@ -83,7 +83,7 @@ def check_trackers(trackers: Sequence[Tracker]) -> None:
         if sys.modules.get(tracker.value, True) is None or find_spec(tracker.value) is None:
             raise UsageError(
                 f"--track {tracker}: the package {tracker} is not installed: "
-                f"pip install hypernym[{tracker}]."
+                f"pip install 'hypernym[{tracker}]'."
             )
 
 
