@@ -20,8 +20,8 @@ from hypernym.commands.evaluate import evaluate
 from hypernym.commands.predict import predict
 from hypernym.commands.prepare import prepare
 from hypernym.data.transforms import Preprocessing, make_eval_transform, to_tensor
-from hypernym.errors import MismatchError, RunError, SourceError
-from hypernym.files import replace_folder
+from hypernym.errors import MismatchError, OutputError, RunError, SourceError
+from hypernym.files import replace_folder, write_text
 from hypernym.world.archive import draw_world
 from hypernym.world.classes import SMALL
 from hypernym.world.drawing import draw
@@ -188,6 +188,11 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
         write_version(tmp_path / "last", version)
         assert [path.name for path in tmp_path.iterdir()] == ["last"]
         assert (tmp_path / "last/file").read_text() == version
+
+
+def test_a_name_that_is_too_long_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_text(tmp_path / ("n" * 250), "text")
 
 
 @pytest.mark.parametrize("renames", [0, 1])

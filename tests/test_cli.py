@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -163,3 +166,13 @@ def test_json_is_for_programs(capsys: Capture, run: Path, dataset: Dataset) -> N
     assert main(["evaluate", str(run), str(dataset.path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert 0 < document["accuracy"]["semantic_top1"] <= 1
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_reader_who_has_seen_enough_ends_a_command_quietly(dataset: Dataset, words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "hypernym", "tree", "show", str(dataset.path), *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")

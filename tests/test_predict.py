@@ -25,7 +25,7 @@ from hypernym.commands.predict import predict
 from hypernym.data.shards import open_index
 from hypernym.errors import DatasetError, OutputError, SourceError, UsageError
 from hypernym.hierarchy.rule import Rule
-from hypernym.prediction import gathering, job, parts
+from hypernym.prediction import drawing, gathering, job, parts, predictor
 from hypernym.prediction.pictures import PictureFile
 from hypernym.world.drawing import draw
 
@@ -127,6 +127,7 @@ def test_links_are_followed_to_files_and_told_of_folders(
     (tmp_path / "circle").symlink_to(tmp_path)
     (tmp_path / "file.png").symlink_to(photos / "owls/00.png")
     (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "self").symlink_to("self")
     os.mkfifo(tmp_path / "pipe")
     found = hn.predict(run, tmp_path).predictions
     told = {Path(of.image).name: of.error for of in found}
@@ -135,7 +136,10 @@ def test_links_are_followed_to_files_and_told_of_folders(
         "file.png": "",
         "lost": "not a regular file",
         "pipe": "not a regular file",
+        "self": "unreadable (Too many levels of symbolic links)",
     }
+    alone = hn.predict(run, [tmp_path / "self", tmp_path / "pipe"]).predictions
+    assert [of.error for of in alone] == [told["self"], told["pipe"]]
 
 
 def test_a_folder_that_cannot_be_listed_is_a_row_inside_and_a_mistake_by_itself(
@@ -198,6 +202,9 @@ def test_standard_input_is_names_with_nul_or_one_image(
         "\0".join(names): names,
         "\0".join([*names, ""]): names,
         "\n".join([*names, "", ""]): names,
+        "\r\n".join([*names, "", ""]): names,
+        "\r\n".join(names): names,
+        "a\r\0b\r": ["a\r", "b\r"],
         "BMW.jpg\n": ["BMW.jpg"],
     }
     for text, expected in given.items():
@@ -554,6 +561,51 @@ def test_another_request_is_not_resumed_and_the_sentence_says_what_differs(
         hn.predict(run, pictures, out=out, resume=True)
 
 
+def test_a_dataset_added_to_what_was_begun_is_refused(
+    run: Path, photos: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "answers.csv"
+    stop_after(run, [photos], out, monkeypatch)
+    with pytest.raises(UsageError, match="truth was False and is True"):
+        hn.predict(run, [photos, dataset.path], out=out, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "sentence"),
+    [
+        ("out", "file/a.csv", "file cannot be made"),
+        ("embed", "file/f.npy", "file cannot be made"),
+        ("picture", f"{'x' * 245}.png", r"cannot be written \(File name too long\)"),
+        ("out", f"{'x' * 245}.csv", r"cannot be written \(File name too long\)"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_any_work(
+    run: Path,
+    photos: Path,
+    tmp_path: Path,
+    option: str,
+    name: str,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(predictor, "load", None)
+    files: dict[str, Any] = {"out": tmp_path / "a.csv", option: tmp_path / name}
+    with pytest.raises(OutputError, match=sentence):
+        hn.predict(run, photos / "owls/00.png", **files)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_folder_of_a_result_is_made(run: Path, photos: Path, tmp_path: Path) -> None:
+    out, embed = tmp_path / "a/b/answers.csv", tmp_path / "c/f.npy"
+    hn.predict(run, photos / "owls/00.png", out=out, embed=embed)
+    assert out.exists()
+    assert embed.exists()
+    with pytest.raises(SourceError):
+        hn.predict(run, photos / "nowhere", out=tmp_path / "d/answers.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c"]
+
+
 def test_a_file_that_is_there_is_never_replaced(run: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "answers.csv"
     out.write_text("mine")
@@ -605,7 +657,7 @@ def test_drawings_too_are_resumed(
         file.parent.mkdir(exist_ok=True)
         file.touch()
 
-    monkeypatch.setattr(job, "draw_prediction", draw_prediction)
+    monkeypatch.setattr(drawing, "draw_prediction", draw_prediction)
     out, drawn = tmp_path / "answers.csv", tmp_path / "drawn"
     real = parts.Parts.write
 
@@ -624,3 +676,13 @@ def test_drawings_too_are_resumed(
     assert sorted(path.stem for path in drawn.iterdir()) == sorted(
         Path(n).stem for n in names_of(photos)
     )
+
+
+def test_pictures_that_are_not_drawn_do_not_wait_for_matplotlib(run: Path, photos: Path) -> None:
+    code = (
+        "import sys; from hypernym.cli import main; assert main(['predict', *sys.argv[1:]]) == 0; "
+        "print('matplotlib' in sys.modules)"
+    )
+    words = [sys.executable, "-c", code, str(run), str(photos / "owls/00.png")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"

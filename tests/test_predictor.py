@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import html
+import io
+import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +16,16 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from PIL import Image
 
 import hypernym as hn
-from hypernym.data.rejections import Reason
+from hypernym.data.rejections import Reason, RejectionError
+from hypernym.errors import SourceError, UsageError
+from hypernym.models import make_backbone
 from hypernym.prediction import predictor
 from hypernym.prediction.answers import Prediction, Predictions, Step
 from hypernym.prediction.drawing import Drawings, draw_prediction
-from hypernym.prediction.pictures import MissingPicture, PictureFile, PicturePixels
+from hypernym.prediction.pictures import MissingPicture, PictureFile, PicturePixels, take_pictures
 from hypernym.prediction.summary import Tally
 from hypernym.prediction.tables import make_schema, make_table, write_answers
 
@@ -68,6 +73,139 @@ def test_a_picture_that_can_be_none_is_an_answer_with_its_reason(run: Path) -> N
 
 def test_a_line_holds_no_sign_that_a_terminal_would_obey() -> None:
     assert str(Prediction("a\x1b[31m\nb", (), ())) == "a�[31m�b: unsure"
+    step = Step("id", "owl\x1b[2J", 0.5)
+    assert str(Prediction("a", (step,), (step,))) == "a: owl�[2J 0.50  (perhaps owl�[2J 0.50)"
+    assert str(Prediction("a", (), (), "lost\r")) == "a: lost�"
+
+
+@pytest.mark.parametrize("architecture", ["test_vit", "test_resnet"])
+def test_no_image_gives_outputs_of_none_in_any_architecture(run: Path, architecture: str) -> None:
+    model = hn.load(run, device="cpu")
+    backbone = make_backbone(architecture, num_classes=len(model.tree.ids), image_size=32)
+    model.classifier.backbone = backbone.eval()
+    found = model.run(torch.empty((0, 3, 32, 32), dtype=torch.uint8), features=True)
+    assert found.features is not None
+    assert found.logits.shape == (0, len(model.tree.ids))
+    assert found.features.shape == (0, model.num_features)
+    assert model.embed(PIXELS).shape == (1, model.num_features)
+    assert model.run(torch.empty((0, 3, 32, 32), dtype=torch.uint8)).features is None
+    assert [of.error for of in model.predict([b"text"])] == [
+        "not an image (no image format fits its first bytes)"
+    ]
+
+
+def test_the_number_of_features_is_found_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = hn.load(run)
+    found = model.num_features
+    monkeypatch.setattr(model, "run", None)
+    assert model.num_features == found
+
+
+def test_a_batch_of_no_image_is_refused(run: Path) -> None:
+    model = hn.load(run)
+    for ask in (model.predict, model.embed):
+        with pytest.raises(UsageError, match="the batch size 0 is no number of images"):
+            ask(PIXELS, batch_size=0)
+
+
+# --- what a picture is ---------------------------------------------------------------------------
+
+
+def pixels_of(image: object) -> np.ndarray[Any, Any]:
+    (picture,) = take_pictures(image)
+    return picture.decode(32)
+
+
+def test_an_array_is_one_picture_with_any_number_of_channels() -> None:
+    grey = PIXELS[:, :, :1]
+    np.testing.assert_array_equal(pixels_of(PIXELS), PIXELS)
+    np.testing.assert_array_equal(pixels_of(grey), np.repeat(grey, 3, axis=2))
+    np.testing.assert_array_equal(pixels_of(grey[:, :, 0]), np.repeat(grey, 3, axis=2))
+    np.testing.assert_array_equal(pixels_of(torch.from_numpy(PIXELS.transpose(2, 0, 1))), PIXELS)
+    np.testing.assert_array_equal(
+        pixels_of(torch.from_numpy(grey.transpose(2, 0, 1))), np.repeat(grey, 3, axis=2)
+    )
+    alpha = np.random.default_rng(1).integers(0, 256, (24, 40, 1))
+    on_white = (PIXELS * (alpha / 255) + 255 * (1 - alpha / 255)).round()
+    found = pixels_of(np.concatenate([PIXELS, alpha.astype(np.uint8)], axis=2))
+    np.testing.assert_allclose(found, on_white, atol=1)
+    assert len(take_pictures(np.stack([PIXELS, PIXELS]))) == 2
+    assert len(take_pictures(torch.zeros(2, 3, 24, 40, dtype=torch.uint8))) == 2
+    assert [of.name for of in take_pictures(np.array(["a.png", "b.png"]))] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        PIXELS.transpose(2, 0, 1),
+        PIXELS[:, :, :2],
+        PIXELS[0, 0],
+        PIXELS.astype(np.float32),
+        np.zeros((1, 2, 24, 40, 3), np.uint8),
+        np.zeros((2, 3, 24, 40), np.uint8),
+        torch.from_numpy(PIXELS),
+        torch.zeros(4, 24, 40, dtype=torch.uint8),
+        torch.zeros(24, 40, dtype=torch.uint8),
+        torch.zeros(3, 24, 40),
+        io.StringIO("a\nb"),
+    ],
+)
+def test_what_may_be_no_picture_is_refused_and_never_taken_apart(image: object) -> None:
+    for images in (image, [image]):
+        with pytest.raises(SourceError, match="no picture: give a path"):
+            take_pictures(images)
+
+
+def test_an_open_file_is_its_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "owl.png"
+    Image.fromarray(PIXELS).save(file)
+    with file.open("rb") as stream:
+        (picture,) = take_pictures(stream)
+        assert picture.name == str(file)
+        np.testing.assert_array_equal(picture.decode(32), PIXELS)
+    assert [of.name for of in take_pictures([io.BytesIO(file.read_bytes())])] == ["picture 0"]
+    np.testing.assert_array_equal(pixels_of(io.BytesIO(file.read_bytes())), PIXELS)
+    with pytest.raises(RejectionError, match="closed file"):
+        pixels_of(stream)
+
+
+def test_pictures_of_no_pixels_and_damaged_ones_are_answers(run: Path) -> None:
+    whole = io.BytesIO()
+    Image.fromarray(PIXELS).save(whole, "JPEG")
+    cut = Image.open(io.BytesIO(whole.getvalue()[:-200]))
+    empty = [np.zeros((0, 40, 3), np.uint8), np.zeros((24, 0, 4), np.uint8), np.zeros((0, 0), np.uint8)]
+    found = hn.load(run).predict([cut, *empty, torch.zeros(3, 0, 5, dtype=torch.uint8), PIXELS])
+    assert found[0].error.startswith("truncated (")
+    assert [of.error for of in found[1:]] == [
+        "too small (40x0 pixels)",
+        "too small (0x24 pixels)",
+        "too small (0x0 pixels)",
+        "too small (5x0 pixels)",
+        "",
+    ]
+    assert len(hn.load(run).predict(np.zeros((0, 24, 40, 3), np.uint8))) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("pipe", "not a regular file"),
+        ("folder", "not a regular file"),
+        ("device", "not a regular file"),
+        ("circle", "unreadable (Too many levels of symbolic links)"),
+        ("a\0b", "unreadable (embedded null byte)"),
+    ],
+)
+def test_a_path_to_no_file_is_an_answer_at_once(
+    run: Path, tmp_path: Path, kind: str, reason: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "circle").symlink_to("circle")
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    assert [of.error for of in hn.load(run).predict(tmp_path / kind)] == [reason]
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
 # --- tables ---------------------------------------------------------------------------------
@@ -133,7 +271,9 @@ def test_a_summary_counts_by_depth_and_by_reason() -> None:
         (".hidden.jpg", "hidden.png"),
         ("a\x00b\n:c?.jpeg", "a_b__c_.png"),
         ("日本/größe.v2.png", "größe.v2.png"),
-        ("x" * 300, "x" * 100 + ".png"),
+        ("x" * 300, "x" * 180 + ".png"),
+        ("鳥" * 300, "鳥" * 60 + ".png"),
+        ("é" + "x鳥" * 300, "é" + "x鳥" * 44 + "x.png"),
     ],
 )
 def test_a_drawing_lies_in_its_folder_whatever_the_picture_is_called(
@@ -165,6 +305,19 @@ def test_a_drawing_takes_any_path_and_any_name(tmp_path: Path) -> None:
     error = Prediction("lost.png", (), (), "unreadable (No such file or directory)")
     draw_prediction(tmp_path / "lost.svg", PictureFile(tmp_path / "lost.png"), error, nested=True)
     assert "No such file" in (tmp_path / "lost.svg").read_text()
+
+
+def test_the_ending_of_a_drawing_counts_in_any_case(tmp_path: Path) -> None:
+    assert Drawings(tmp_path / "a.PNG", resume=False).is_file
+    prediction = make_prediction(["animal"], kept=1)
+    draw_prediction(tmp_path / "a.SVG", PicturePixels(PIXELS, "x"), prediction, nested=True)
+    assert (tmp_path / "a.SVG").read_bytes().startswith(b"<?xml")
+    for name in ("a.jpg", "a.WebP", "a.tiff"):
+        with pytest.raises(UsageError, match=r"a file ending in \.png, \.svg or \.pdf, or a folder"):
+            Drawings(tmp_path / name, resume=False)
+    (tmp_path / "b.jpg").mkdir()
+    for name in ("b.jpg", "c.v2"):
+        assert not Drawings(tmp_path / name, resume=False).is_file
 
 
 # --- notebooks ------------------------------------------------------------------------------

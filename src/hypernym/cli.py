@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
+EXIT_UNHEARD = 141
+"""What a shell gives for a program that a closed pipe ended."""
 
 app = App(
     name="hypernym",
@@ -56,7 +58,7 @@ app.command("hypernym.commands.serve:serve", help="Serve a page and an API that 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 2 a mistake of the request, 130 stopped.
 
-    Of a run that a scheduler stopped it is 75.
+    Of a run that a scheduler stopped it is 75; 141 where nobody reads the result to its end (`| head`).
 
     A result has an `exit_code` of its own where it can be bad news (`tree check`).
     """
@@ -81,20 +83,26 @@ def main(words: Sequence[str] | None = None) -> int:
         if is_first_process():
             print(f"Stopped.{' Add --resume to go on.' if can_resume else ''}", file=sys.stderr)
         return EXIT_INTERRUPTED
+    exit_code: int = getattr(result, "exit_code", 0)
     if result is not None and is_first_process():
-        _show(result, as_json=as_json)
-    return getattr(result, "exit_code", 0)
+        try:
+            _show(result, as_json=as_json)
+        except BrokenPipeError:
+            # Python flushes once more at its end, and would tell of the closed pipe.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            exit_code = EXIT_UNHEARD
+    return exit_code
 
 
 def _show(result: Any, *, as_json: bool) -> None:  # noqa: ANN401 - the result of any command
     if as_json:
-        print(json.dumps(asdict(result), default=str, indent=1))
+        print(json.dumps(asdict(result), default=str, indent=1), flush=True)
     elif hasattr(result, "__rich__") and sys.stdout.isatty():
         from rich import print as print_rich
 
         print_rich(result)
     else:
-        print(result)
+        print(result, flush=True)
 
 
 def _report(message: str, exit_code: int = EXIT_MISTAKE) -> int:

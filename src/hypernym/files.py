@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import yaml
@@ -32,6 +32,7 @@ UNWRITABLE = {
     errno.EROFS,
     errno.ENOENT,
     errno.ENOTDIR,
+    errno.ENAMETOOLONG,
 }
 """What the system says where a file cannot be made, or not be filled."""
 
@@ -53,7 +54,8 @@ def open_whole(path: Path) -> Iterator[IO[bytes]]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as cause:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a name that cannot be made cannot be removed either
+            temporary.unlink(missing_ok=True)
         if cause.errno not in UNWRITABLE:
             raise
         raise OutputError(

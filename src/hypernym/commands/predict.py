@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, validate_call
 
 from hypernym.engine import count_loaders
 from hypernym.errors import OutputError, UsageError
-from hypernym.files import digest_files
+from hypernym.files import digest_files, make_folder
 from hypernym.hierarchy.rule import Rule
 from hypernym.progress import show_progress
 
@@ -104,14 +104,20 @@ def predict(
         device: auto (a GPU if there is one), cpu, cuda ...
         workers: Processes that load images; by default one for each core but one, at most 8.
     """
-    from hypernym.prediction.drawing import Drawings
     from hypernym.prediction.gathering import gather
     from hypernym.prediction.predictor import check_rule, load
 
     rule, threshold = check_rule(rule, threshold)
     _check_files(out, embed, resume=resume)
-    drawings = Drawings(picture, resume=resume) if picture else None
+    drawings = None
+    if picture:
+        from hypernym.prediction.drawing import Drawings  # loads matplotlib
+
+        drawings = Drawings(picture, resume=resume)
     gathered = gather(cast("list[str]", images), split=split)
+    drawn = picture if drawings and drawings.is_file else None
+    for file in filter(None, (out, embed, drawn)):
+        _check_place(file)
     model = load(run, device=device)
 
     from hypernym.prediction.job import Job, Loading, Wanted
@@ -121,7 +127,12 @@ def predict(
     loading = Loading(batch_size, count_loaders(workers))
     parts = None
     if result := out or embed:
-        asked = {"model": _digest(run), "picture": str(picture), "split": split}
+        asked = {
+            "model": _digest(run),
+            "picture": str(picture),
+            "split": split,
+            "truth": gathered.has_truth,
+        }
         parts = Parts(result, {**asdict(wanted), **asked}, resume=resume)
     done = parts.num_done if parts else 0
     predictions: tuple[Prediction, ...] = ()
@@ -154,6 +165,19 @@ def _check_files(out: Path | None, embed: Path | None, *, resume: bool) -> None:
     for file in (out, embed):
         if file and file.exists() and not begun:
             raise OutputError(f"{file} exists: give another place for the result, or remove this one.")
+
+
+def _check_place(file: Path) -> None:
+    """Make the folder of a result, and find out whether the result can be written there."""
+    make_folder(file.parent)
+    probe = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as cause:
+        raise OutputError(
+            f"{file} cannot be written ({cause.strerror}): give a place that you may write to."
+        ) from cause
 
 
 def _digest(run: Path) -> str:

@@ -61,14 +61,14 @@ class Prediction:
 
     def __str__(self) -> str:
         """Return one line: the path, and the first step that fell short."""
-        image = "".join(
-            sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in self.image
-        )
-        if self.error:
-            return f"{image}: {self.error}"
         steps = [f"{step.name} {step.probability:.2f}" for step in self.path] or ["unsure"]
         doubt = [f"  (perhaps {step.name} {step.probability:.2f})" for step in self.beyond[:1]]
-        return f"{image}: {' > '.join(steps)}{''.join(doubt)}"
+        told = self.error or f"{' > '.join(steps)}{''.join(doubt)}"
+        # Names and reasons may hold what a terminal would obey.
+        return "".join(
+            sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}"
+            for sign in f"{self.image}: {told}"
+        )
 
     def _repr_html_(self) -> str:
         return _draw_row(self, "")

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from hypernym.prediction.pictures import Picture
 
 ENDINGS = (".png", ".svg", ".pdf")
+LONGEST = 180
+"""Bytes of a drawing's name without its ending: of 255, with room for a number and a temporary name."""
+
 SEEN = 720
 """Pixels of a side that is drawn: a larger photo is decoded at a fraction."""
 
@@ -64,9 +67,16 @@ class Drawings:
 
         Raises:
             OutputError: something is there already.
+            UsageError: the ending is of images, and none of `ENDINGS`.
         """
         self._path = path
-        self.is_file = path.suffix in ENDINGS
+        ending = "" if path.is_dir() else path.suffix.lower()
+        self.is_file = ending in ENDINGS
+        if not self.is_file and ending in Image.registered_extensions():
+            raise UsageError(
+                f"--picture {path} would be an image of a kind that is not drawn: give a file ending in "
+                f".png, .svg or .pdf, or a folder."
+            )
         if not resume and path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise OutputError(
                 f"{path} exists: give another place for what is drawn, or remove this one."
@@ -105,7 +115,8 @@ def _clean(name: str) -> str:
     piece = name.rstrip("/").rpartition("/")[2]
     stem = Path(piece).stem if piece not in {"", ".", ".."} else ""
     safe = re.sub(r'[\\:*?"<>|]', "_", "".join(sign if sign.isprintable() else "_" for sign in stem))
-    return safe.lstrip(".-")[:100].strip() or "picture"
+    short = safe.lstrip(".-").encode()[:LONGEST].decode(errors="ignore")  # never half a sign
+    return short.strip() or "picture"
 
 
 def draw_prediction(file: Path, picture: Picture, prediction: Prediction, *, nested: bool) -> None:
@@ -135,7 +146,8 @@ def draw_prediction(file: Path, picture: Picture, prediction: Prediction, *, nes
             ".svg": {"metadata": {"Date": None}},
             ".pdf": {"metadata": {"CreationDate": None}},
         }
-        figure.savefig(stream, format=file.suffix[1:], dpi=DPI, facecolor=PAPER, **options[file.suffix])
+        ending = file.suffix.lower()
+        figure.savefig(stream, format=ending[1:], dpi=DPI, facecolor=PAPER, **options[ending])
 
 
 def _decode(picture: Picture) -> NDArray[np.uint8] | None:

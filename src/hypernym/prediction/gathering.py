@@ -116,7 +116,7 @@ def _find(word: str, split: str | None) -> Iterable[Source]:
 
 
 def _open(path: Path, split: str | None) -> Source:
-    if not path.is_dir():
+    if not _is_folder(path):
         return (PictureFile(path),)
     if is_dataset(path):
         return Samples(path, split)
@@ -145,11 +145,19 @@ def _expand(pattern: str) -> list[Path]:
         match
         for match in matches
         if (wants_hidden or not any(_is_hidden(piece) for piece in match.relative_to(top).parts))
-        and not (ANY_DEPTH in inside and match.is_dir())
+        and not (ANY_DEPTH in inside and _is_folder(match))
     ]
     if not found:
         raise SourceError(f"{pattern!r} stands for no file: there is none of that name or pattern.")
     return found
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether a path leads to a folder; one that leads nowhere says so when it is opened."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _is_hidden(name: str) -> bool:
@@ -179,18 +187,25 @@ class Folder:
             return
         for entry in inside:
             path = self.path / entry.name
-            if entry.is_dir(follow_symlinks=False):
+            try:
+                is_file, is_folder = entry.is_file(), entry.is_dir()
+            except OSError as cause:  # a link to itself, or into a folder that may not be entered
+                yield MissingPicture(PictureFile(path).name, Reason.UNREADABLE, str(cause.strerror))
+                continue
+            if is_folder and not entry.is_symlink():
                 yield from Folder(path)
-            elif entry.is_file():
+            elif is_file:
                 yield PictureFile(path)
             else:
-                detail = "a link to a folder is not followed" if entry.is_dir() else ""
+                detail = "a link to a folder is not followed" if is_folder else ""
                 yield MissingPicture(PictureFile(path).name, Reason.NOT_A_FILE, detail)
 
 
 @dataclass(frozen=True)
 class StandardInput:
     """Paths from a stream, a line each or, if there is a NUL among the first, NUL-separated.
+
+    A line may end as on Windows. A path that itself ends in a return must be NUL-separated.
 
     Or the bytes of one image, if it begins like one. It can be read once.
     """
@@ -206,7 +221,13 @@ class StandardInput:
         rest = b""
         while block:
             *whole, rest = (rest + block).split(separator)
-            yield from (PictureFile(Path(os.fsdecode(path))) for path in whole if path)
+            yield from _take_paths(whole, separator)
             block = self.stream.read(BLOCK)
-        if rest:
-            yield PictureFile(Path(os.fsdecode(rest)))
+        yield from _take_paths([rest], separator)
+
+
+def _take_paths(paths: list[bytes], separator: bytes) -> Iterator[PictureFile]:
+    for path in paths:
+        own = path.removesuffix(b"\r") if separator == b"\n" else path
+        if own:
+            yield PictureFile(Path(os.fsdecode(own)))

@@ -16,7 +16,6 @@ from hypernym.hierarchy.levels import make_levels
 from hypernym.hierarchy.rule import Rule
 from hypernym.prediction.answers import Prediction
 from hypernym.prediction.batches import cut, load_batches
-from hypernym.prediction.drawing import Drawings, draw_prediction
 from hypernym.prediction.parts import PART, Parts
 from hypernym.prediction.summary import Summary, Tally
 from hypernym.prediction.tables import make_schema, make_table, write_answers, write_features
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hypernym.prediction.batches import PictureBatch
+    from hypernym.prediction.drawing import Drawings
     from hypernym.prediction.gathering import Gathered
     from hypernym.prediction.pictures import Picture
     from hypernym.prediction.predictor import Predictor
@@ -179,10 +179,14 @@ class Job:
                 features_BD = np.full((len(batch.errors), features_RD.shape[1]), np.nan, np.float32)
                 features_BD[[not error for error in batch.errors]] = features_RD
             if self._drawings:
-                for picture, prediction in zip(batch.pictures, predictions, strict=True):
-                    draw_prediction(
-                        self._places.popleft(), picture, prediction, nested=wanted.rule != Rule.OFFICIAL
-                    )
+                self._draw(batch.pictures, predictions)
             self._tally.count_done(len(batch.pictures))
             self._advance(len(batch.pictures))
             yield batch, predictions, features_BD
+
+    def _draw(self, pictures: Iterable[Picture], predictions: Iterable[Prediction]) -> None:
+        from hypernym.prediction.drawing import draw_prediction  # loads matplotlib
+
+        nested = self._wanted.rule != Rule.OFFICIAL
+        for picture, prediction in zip(pictures, predictions, strict=True):
+            draw_prediction(self._places.popleft(), picture, prediction, nested=nested)

@@ -5,6 +5,7 @@ Shapes: B images, C classes, L depths, D features, S pixels of a side.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -91,7 +92,8 @@ class Predictor:
         Raises:
             SourceError: something is no picture at all. A picture that cannot be read is an answer
                 with an error.
-            UsageError: the rule does not exist, or stops at no threshold, or the threshold is none.
+            UsageError: the rule does not exist, or stops at no threshold, or the threshold is none; or
+                `batch_size` is below 1.
         """
         rule, threshold = check_rule(rule, threshold)
         pictures = take_pictures(images)
@@ -110,6 +112,7 @@ class Predictor:
 
         Raises:
             SourceError: a picture cannot be read.
+            UsageError: `batch_size` is below 1.
         """
         found = []
         for batch in self.load(take_pictures(images), batch_size=batch_size):
@@ -121,7 +124,7 @@ class Predictor:
             found.append(features.float().cpu().numpy())
         return np.concatenate(found) if found else np.empty((0, self.num_features), np.float32)
 
-    @property
+    @cached_property
     def num_features(self) -> int:
         """How many numbers `embed` gives of an image."""
         size = self.card.preprocessing.size
@@ -133,7 +136,13 @@ class Predictor:
     def load(
         self, pictures: Iterable[Picture], *, batch_size: int, workers: int | None = None
     ) -> Iterator[PictureBatch]:
-        """Give the views that the model has of pictures, in order; many are loaded by processes."""
+        """Give the views that the model has of pictures, in order; many are loaded by processes.
+
+        Raises:
+            UsageError: `batch_size` is below 1.
+        """
+        if batch_size < 1:
+            raise UsageError(f"the batch size {batch_size} is no number of images: give 1 or more.")
         return load_pictures(
             pictures,
             self.card.preprocessing,
@@ -145,6 +154,10 @@ class Predictor:
     @torch.inference_mode()
     def run(self, images_RCSS: torch.Tensor, *, features: bool = False) -> Outputs:
         """Run the model on views, uint8 (R, 3, S, S); R may be 0."""
+        if not len(images_RCSS):  # many architectures cannot be given none
+            logits_0C = torch.empty((0, len(self.tree.ids)), device=self.device)
+            size = (0, self.num_features if features else 0)
+            return Outputs(logits_0C, logits_0C.new_empty(size) if features else None)
         images = images_RCSS.to(self.device, non_blocking=True)
         if self.device.type != "cpu":
             return self._run_at_once(images, features=features)
