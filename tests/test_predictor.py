@@ -24,8 +24,9 @@ from hypernym.errors import SourceError, UsageError
 from hypernym.models import make_backbone
 from hypernym.prediction import predictor
 from hypernym.prediction.answers import Prediction, Predictions, Step
-from hypernym.prediction.drawing import Drawings, draw_prediction
+from hypernym.prediction.drawing import draw_prediction
 from hypernym.prediction.pictures import MissingPicture, PictureFile, PicturePixels, take_pictures
+from hypernym.prediction.places import Drawings
 from hypernym.prediction.summary import Tally
 from hypernym.prediction.tables import make_schema, make_table, write_answers
 

@@ -111,7 +111,7 @@ def predict(
     _check_files(out, embed, resume=resume)
     drawings = None
     if picture:
-        from hypernym.prediction.drawing import Drawings  # loads matplotlib
+        from hypernym.prediction.places import Drawings
 
         drawings = Drawings(picture, resume=resume)
     gathered = gather(cast("list[str]", images), split=split)

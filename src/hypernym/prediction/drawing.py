@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -15,11 +13,11 @@ from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
 from hypernym.data.rejections import RejectionError
-from hypernym.errors import OutputError, UsageError
 from hypernym.files import make_folder, open_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy as np
     from matplotlib.axes import Axes
@@ -28,10 +26,6 @@ if TYPE_CHECKING:
 
     from hypernym.prediction.answers import Prediction, Step
     from hypernym.prediction.pictures import Picture
-
-ENDINGS = (".png", ".svg", ".pdf")
-LONGEST = 180
-"""Bytes of a drawing's name without its ending: of 255, with room for a number and a temporary name."""
 
 SEEN = 720
 """Pixels of a side that is drawn: a larger photo is decoded at a fraction."""
@@ -55,77 +49,13 @@ INDENT, WORDS, LAST_WORDS = 0.17, 3.6, 2.4
 DPI = 150
 
 
-class Drawings:
-    """Places for drawings: one file, or one a picture in a folder."""
-
-    def __init__(self, path: Path, *, resume: bool) -> None:
-        """Check a place.
-
-        Args:
-            path: A file that ends in one of `ENDINGS`, for one picture; else a folder.
-            resume: Whether drawings of an earlier run may be there.
-
-        Raises:
-            OutputError: something is there already.
-            UsageError: the ending is of images, and none of `ENDINGS`.
-        """
-        self._path = path
-        ending = "" if path.is_dir() else path.suffix.lower()
-        self.is_file = ending in ENDINGS
-        if not self.is_file and ending in Image.registered_extensions():
-            raise UsageError(
-                f"--picture {path} would be an image of a kind that is not drawn: give a file ending in "
-                f".png, .svg or .pdf, or a folder."
-            )
-        if not resume and path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise OutputError(
-                f"{path} exists: give another place for what is drawn, or remove this one."
-            )
-        if path.is_file() and not self.is_file:
-            raise OutputError(
-                f"{path} is a file: give a folder, or a file ending in .png, .svg or .pdf."
-            )
-        self._taken: set[str] = set()
-
-    def place(self, name: str) -> Path:
-        """Return where the drawing of the next picture lies; pictures of one name are numbered.
-
-        Raises:
-            UsageError: it would be the second one in one file.
-        """
-        stem = _clean(name)
-        if self.is_file:
-            if self._taken:
-                raise UsageError(
-                    f"--picture {self._path} is a file for one picture, and there are several: give a "
-                    f"folder."
-                )
-            self._taken.add(stem)
-            return self._path
-        number, unique = 1, stem
-        while unique.casefold() in self._taken:
-            number += 1
-            unique = f"{stem}-{number}"
-        self._taken.add(unique.casefold())
-        return self._path / f"{unique}.png"
-
-
-def _clean(name: str) -> str:
-    """Return a name for a file: the last piece of the picture's, without ending and odd signs."""
-    piece = name.rstrip("/").rpartition("/")[2]
-    stem = Path(piece).stem if piece not in {"", ".", ".."} else ""
-    safe = re.sub(r'[\\:*?"<>|]', "_", "".join(sign if sign.isprintable() else "_" for sign in stem))
-    short = safe.lstrip(".-").encode()[:LONGEST].decode(errors="ignore")  # never half a sign
-    return short.strip() or "picture"
-
-
 def draw_prediction(file: Path, picture: Picture, prediction: Prediction, *, nested: bool) -> None:
     """Draw a picture beside its path, from the root down, with the probability of each step.
 
     What is kept stands in colour, its end in bold; what is beyond stands in grey.
 
     Args:
-        file: Ends in one of `ENDINGS`.
+        file: Ends in one of `places.ENDINGS`.
         picture: What is drawn on the left.
         prediction: What is told on the right.
         nested: Whether the steps lie on one path, so that each is set in below the one above.

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hypernym.prediction.batches import PictureBatch
-    from hypernym.prediction.drawing import Drawings
     from hypernym.prediction.gathering import Gathered
     from hypernym.prediction.pictures import Picture
+    from hypernym.prediction.places import Drawings
     from hypernym.prediction.predictor import Predictor
     from hypernym.progress import Advance
 
