@@ -61,12 +61,16 @@ class Dataset:
             raise DatasetError(f"{self.path} has one label an image: its index knows them.")
         return open_index(labels_path(self.path, split), LABEL_ROW)
 
+    def images_before(self, split: str) -> int:
+        """Return the row of `images.parquet` at which a split begins: the splits lie there in turn."""
+        splits = list(self.card["splits"])
+        return sum(self.card["splits"][name]["images"] for name in splits[: splits.index(split)])
+
     def keys(self, split: str, rows: Sequence[int]) -> list[str]:
         """Return the keys of rows of a split's index, from the one table that knows them."""
         import pyarrow.parquet as pq
 
-        splits = list(self.card["splits"])
-        first = sum(self.card["splits"][name]["images"] for name in splits[: splits.index(split)])
+        first = self.images_before(split)
         with pq.ParquetFile(self.path / "images.parquet") as table:
             groups = range(table.num_row_groups)
             starts = np.cumsum([0, *(table.metadata.row_group(group).num_rows for group in groups)])

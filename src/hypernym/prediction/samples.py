@@ -83,10 +83,8 @@ class Samples:
             yield Sample(self._dataset.path, self._split, row, key, truth)
 
     def _keys(self) -> Iterator[str]:
-        """Give the keys of the split from the table of all images, where the splits lie in turn."""
-        card = self._dataset.card["splits"]
-        splits = list(card)
-        first = sum(card[name]["images"] for name in splits[: splits.index(self._split)])
+        """Give the keys of the split from the table of all images."""
+        first = self._dataset.images_before(self._split)
         with pq.ParquetFile(self._dataset.path / "images.parquet") as table:
             batches = table.iter_batches(columns=["key"])
             keys = (key for batch in batches for key in batch["key"].to_pylist())

@@ -9,7 +9,6 @@ Order of what is asked for the classes of the outputs:
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,18 +36,6 @@ if TYPE_CHECKING:
 CROP_MODES = ("squash", "center")
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """A model that was trained elsewhere."""
-
-    model: TrainedModel
-    told_by: str
-    """How its classes are known, as in "its classes are told by ..."."""
-
-    licence: str
-    """What timm states of such weights; empty where it states none."""
-
-
 def open_foreign(
     source: str,
     *,
@@ -56,8 +43,8 @@ def open_foreign(
     classes: Path | None,
     taxonomy: Path | None,
     scheme: Scheme | None,
-) -> Foreign:
-    """Read weights in timm's form.
+) -> TrainedModel:
+    """Read weights in timm's form; `progress` of the model tells how its classes are known.
 
     Args:
         source: A file of weights, a folder in timm's hub form, or timm's name of a model.
@@ -99,10 +86,15 @@ def open_foreign(
     view = _read_preprocessing(source, backbone)
     card = Card(ids, tree.name_all(names), tree, view, scheme, dataset_digest="")
     classifier = Classifier(backbone, view.mean, view.std).eval()
-    licence = str(config.get("license") or "")
-    told = {"source": source, "told_by": told_by, "licence": licence}
-    progress = {"epoch": 0, "step": 0, "figures": {}, **told}
-    return Foreign(TrainedModel(classifier, card, progress), told_by, licence)
+    progress = {
+        "epoch": 0,
+        "step": 0,
+        "figures": {},
+        "source": source,
+        "told_by": told_by,
+        "licence": str(config.get("license") or ""),
+    }
+    return TrainedModel(classifier, card, progress)
 
 
 def _make_backbone(source: str, model: str | None) -> nn.Module:

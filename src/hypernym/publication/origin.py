@@ -81,19 +81,18 @@ def open_origin(source: str, options: ForeignOptions, dataset: Dataset | None) -
         folder = find_checkpoint(path)
         model = load_checkpoint(folder)
         report = _read_report(path, model)
-        told = model.progress  # of weights that became such a folder by an earlier export
-        origin = Origin(
-            model,
-            told.get("source", source),
-            report,
-            dataset,
-            told.get("told_by", ""),
-            told.get("licence", ""),
-        )
     else:
-        found = open_foreign(source, **vars(options))
-        folder = path
-        origin = Origin(found.model, source, None, dataset, found.told_by, found.licence)
+        folder, report = path, None
+        model = open_foreign(source, **vars(options))
+    told = model.progress  # it knows where it came from, also when it was exported before
+    origin = Origin(
+        model,
+        told.get("source", source),
+        report,
+        dataset,
+        told.get("told_by", ""),
+        told.get("licence", ""),
+    )
     if dataset is not None:
         check_classes(origin.model.card, dataset, folder)
     return origin

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from hypernym.data.transforms import Preprocessing
 
 NUM_TRIED = 16
+MANY = 1000
+"""Images that it pays to start loading processes for."""
+
 BATCH = 32
 
 
@@ -49,6 +52,6 @@ def load_rows(
         ChosenRows(dataset, [(split, rows)]),
         make_eval_transform(view),
         batch_size=BATCH,
-        workers=count_loaders(None) if len(rows) > 1000 else 0,  # noqa: PLR2004
+        workers=count_loaders(None) if len(rows) > MANY else 0,
         pin=False,
     )

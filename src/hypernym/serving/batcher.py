@@ -84,7 +84,7 @@ class Batcher(Generic[Question, Answer]):
         self.questions += len(waiting)
         try:
             answers = self._answer([question for question, _ in waiting])
-        except Exception as cause:  # noqa: BLE001 - whoever asked is told; the next batch may go well
+        except Exception as cause:  # noqa: BLE001 - the boundary of the thread: whoever asked raises it
             for _, future in waiting:
                 future.set_exception(cause)
             return
