@@ -10,8 +10,8 @@ const AT_ONCE = 4;      // requests under way
 
 let service;
 
-// A card is {file, article, answers, error, run}: `run` counts how often it was asked, so that an answer
-// to an older way of asking is dropped.
+// A card is {file, article, answers, error, asking}: `asking` aborts what it waits for, so that the server
+// is not asked for an answer that nobody wants any more.
 
 const waiting = [];
 const asked = new Set(), named = new Set();      // cards, since the page had nothing to do
@@ -36,13 +36,13 @@ function makeCard(file) {
   const content = make("div", { className: "answers" });
   const article = make("article", { className: "card waiting", "aria-label": name, "aria-busy": "true" },
     make("figure", {}, image, make("figcaption", {}, name), remove), content);
-  const card = { file, name, url, article, content, answers: [], error: "", run: 0 };
+  const card = { file, name, url, article, content, answers: [], error: "", asking: null };
   remove.addEventListener("click", () => { drop(card); byId("files").focus(); });
   return card;
 }
 
 function drop(card) {
-  card.run = -1;
+  card.asking.abort();
   asked.delete(card);
   named.delete(card);
   URL.revokeObjectURL(card.url);
@@ -53,10 +53,11 @@ function drop(card) {
 }
 
 function queue(card) {
-  card.run += 1;
+  card.asking?.abort();
+  card.asking = new AbortController();
   card.article.classList.add("waiting");
   card.article.setAttribute("aria-busy", "true");
-  waiting.push([card, card.run]);
+  waiting.push([card, card.asking.signal]);
   asked.add(card);
   named.delete(card);
   work();
@@ -64,14 +65,14 @@ function queue(card) {
 
 function work() {
   while (waiting.length && underWay < AT_ONCE) {
-    const [card, run] = waiting.shift();
-    if (card.run !== run) continue;      // it was removed, or waits again further down
+    const [card, signal] = waiting.shift();
+    if (signal.aborted) continue;      // it was removed, or waits again further down
     underWay += 1;
     if (asked.size > 1) say(`${named.size} of ${asked.size} pictures named ...`);
     else say(`Naming ${card.name} ...`);
-    name(card, run).finally(() => {
+    name(card, signal).finally(() => {
       underWay -= 1;
-      if (card.run === run) named.add(card);
+      if (!signal.aborted) named.add(card);
       work();
     });
   }
@@ -89,7 +90,7 @@ function finish() {
   showClass();
 }
 
-async function name(card, run) {
+async function name(card, signal) {
   const form = new FormData();
   form.append("images", card.file, card.name);
   for (const model of chosenModels()) form.append("model", model);
@@ -100,12 +101,12 @@ async function name(card, run) {
     if (card.file.size > service.limits.max_bytes - 4096) {
       throw new Error(`${card.name} is larger than ${formatted(Math.round(service.limits.max_bytes / 2 ** 20))} MiB.`);
     }
-    const told = await askOften("api/predict", { method: "POST", body: form }, () => card.run === run);
+    const told = await askOften("api/predict", { method: "POST", body: form, signal });
     answers = await Promise.all(told.images[0].answers.map(readAnswer));
   } catch (problem) {
     error = problem.message;
   }
-  if (card.run !== run) return;
+  if (signal.aborted) return;
   Object.assign(card, { answers, error });
   card.article.classList.remove("waiting");
   card.article.setAttribute("aria-busy", "false");

@@ -6,7 +6,8 @@ export async function ask(address, options) {
   let response;
   try {
     response = await fetch(address, options);
-  } catch {
+  } catch (problem) {
+    if (problem.name === "AbortError") throw problem;
     throw new Error("The server does not answer.");
   }
   if (response.ok) return response.json();
@@ -18,14 +19,14 @@ export async function ask(address, options) {
 
 const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-export async function askOften(address, options, isWanted = () => true) {
+export async function askOften(address, options = {}) {
   for (let tries = 1; ; tries++) {
     try {
       return await ask(address, options);
     } catch (error) {
       if (!error.wait || tries === TRIES) throw error;
       await pause(error.wait);
-      if (!isWanted()) throw error;
+      options.signal?.throwIfAborted();
     }
   }
 }
