@@ -117,7 +117,7 @@ def count_threads(_: int) -> str | None:
 
 def nap(folder: Path) -> None:
     (folder / str(os.getpid())).touch()
-    time.sleep(8)
+    time.sleep(120)
 
 
 # --- engines -----------------------------------------------------------------------------------
@@ -324,12 +324,12 @@ def test_ctrl_c_ends_the_work_at_once(
         time.sleep(0.3)
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the parent and to all its children
-    _, words = process.communicate(timeout=3)
+    _, words = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in words
-    wait_for(lambda: not is_group(process.pid), 2)
+    wait_for(lambda: not is_group(process.pid), 60)
     if not engine.startswith("dask"):  # a thread of Dask ends its task; what waited behind it is gone
-        wait_for(lambda: not any(is_process(int(path.name)) for path in folder.iterdir()), 10)
+        wait_for(lambda: not any(is_process(int(path.name)) for path in folder.iterdir()), 60)
     assert len(list(folder.iterdir())) == WORKERS
 
 
@@ -377,11 +377,11 @@ def test_closing_kills_the_workers(tmp_path: Path) -> None:
 def check_closing(engine: str, folder: Path) -> None:
     results = run(nap_or_not, [None, *[folder] * 8], engine)
     assert next(results) == (None, None)
-    wait_for(lambda: len(list(folder.iterdir())) == WORKERS, 20)
+    wait_for(lambda: len(list(folder.iterdir())) == WORKERS, 60)
     begin = time.monotonic()
     results.close()
-    assert time.monotonic() - begin < 1
-    wait_for(lambda: not any(is_process(int(path.name)) for path in folder.iterdir()), 10)
+    assert time.monotonic() - begin < 30
+    wait_for(lambda: not any(is_process(int(path.name)) for path in folder.iterdir()), 60)
     assert len(list(folder.iterdir())) == WORKERS
 
 
@@ -400,9 +400,9 @@ def test_ctrl_c_while_workers_start_is_as_quiet(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     )
-    wait_for(lambda: has_waking_fork_server(process.pid), 20)
+    wait_for(lambda: has_waking_fork_server(process.pid), 60)
     os.killpg(process.pid, signal.SIGINT)
-    _, words = process.communicate(timeout=10)
+    _, words = process.communicate(timeout=60)
     assert (process.returncode, words) == (130, "")
 
 
@@ -421,9 +421,9 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     script.write_text(SCRIPT)
     folder.mkdir()
     with subprocess.Popen([sys.executable, script, "processes", folder], env=ENVIRONMENT) as process:
-        wait_for(lambda: len(list(folder.iterdir())) == WORKERS, 20)
+        wait_for(lambda: len(list(folder.iterdir())) == WORKERS, 60)
         process.kill()
-    wait_for(lambda: not any(is_process(int(path.name)) for path in folder.iterdir()), 10)
+    wait_for(lambda: not any(is_process(int(path.name)) for path in folder.iterdir()), 60)
 
 
 def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
@@ -438,7 +438,7 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=False,
     )
     assert ended.returncode == 1

@@ -150,12 +150,12 @@ def test_a_scheduler_finds_an_exit_code_of_its_own(dataset: Dataset, tmp_path: P
     options = ["--recipe=small", "--epochs=4000", "--batch-size=16", "--workers=2", "--log-every=1"]
     words = [sys.executable, "-m", "hypernym", "pretrain", str(dataset.path), str(run), *options]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while len(read_records(run / "metrics.jsonl")) < 3:
         assert time.monotonic() < end, "no step was taken"
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGTERM)  # as a scheduler does: to the loading processes too
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 75
     assert "stopped by SIGTERM, and saved after" in said
     assert "Traceback" not in said
