@@ -3,7 +3,8 @@
     python benchmarks/losses.py [--device cuda] [--batch 64 256 1024] [--smoothing 0.2]
 
 Classes and tree are ImageNet-21K-P's (11,221 classes, 12 depths). Each row is a median over
-repeats in which the contestants take turns, so that a busy machine slows all of them alike; the
+repeats in which the contestants take turns, so that a busy machine slows all of them alike; of the two
+calls of a turn the second is timed, whose memory is as the contestant itself left it. The
 columns are ratios within the run. Memory is what is allocated at the peak beside the logits, in units
 of the logits' size; it includes the gradient.
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import cross_entropy, mse_loss, one_hot
 
 from hypernym.hierarchy.levels import NONE, Levels, make_levels
 from hypernym.hierarchy.tree import build_from_wordnet
@@ -116,8 +117,17 @@ def make_contestants(levels: Levels, smoothing: float, device: torch.device) -> 
     official = OfficialAlgorithm(levels, smoothing, device)
     teachers: dict[int, torch.Tensor] = {}
 
+    mixed: dict[int, torch.Tensor] = {}
+
     def teacher_of(logits: torch.Tensor) -> torch.Tensor:
         return teachers.setdefault(len(logits), logits.detach().roll(1, dims=0))
+
+    def mix(labels: torch.Tensor) -> torch.Tensor:
+        """Share each target between two labels, as mixup does."""
+        if len(labels) not in mixed:
+            shares_BC = one_hot(labels, levels.num_classes).float()
+            mixed[len(labels)] = 0.7 * shares_BC + 0.3 * shares_BC.roll(1, dims=0)
+        return mixed[len(labels)]
 
     return {
         "cross-entropy": lambda logits, labels: cross_entropy(logits, labels, label_smoothing=smoothing),
@@ -126,6 +136,13 @@ def make_contestants(levels: Levels, smoothing: float, device: torch.device) -> 
         "multi-label": binary,
         "official distillation": lambda logits, _: official.distil(logits, teacher_of(logits)),
         "semantic distillation": lambda logits, labels: distillation(logits, teacher_of(logits), labels),
+        "cross-entropy, mixup": lambda logits, labels: cross_entropy(
+            logits, mix(labels), label_smoothing=smoothing
+        ),
+        "semantic softmax, mixup": lambda logits, labels: semantic(logits, mix(labels)),
+        "semantic distillation, mixup": lambda logits, labels: distillation(
+            logits, teacher_of(logits), mix(labels)
+        ),
     }
 
 
@@ -134,15 +151,17 @@ def take_turns(
 ) -> dict[str, float]:
     """Return the median seconds of forward and backward of each contestant."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
-    for repeat in range(repeats + 2):
+    for _ in range(repeats):
         for name, contestant in contestants.items():
-            leaf = logits.detach().requires_grad_()
-            synchronise(logits.device)
-            began = time.perf_counter()
-            torch.autograd.backward(contestant(leaf, labels))
-            synchronise(logits.device)
-            if repeat >= 2:  # noqa: PLR2004 - the first two warm up
-                times[name].append(time.perf_counter() - began)
+            # The first call of a turn finds the memory as the contestant before left it.
+            for is_warm in (False, True):
+                leaf = logits.detach().requires_grad_()
+                synchronise(logits.device)
+                began = time.perf_counter()
+                torch.autograd.backward(contestant(leaf, labels))
+                synchronise(logits.device)
+                if is_warm:
+                    times[name].append(time.perf_counter() - began)
     return {name: statistics.median(values) for name, values in times.items()}
 
 

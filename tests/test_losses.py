@@ -17,6 +17,7 @@ from strategies import forests
 from timm.loss import AsymmetricLossMultiLabel
 from torch.autograd import gradcheck
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hypernym.hierarchy.levels import NONE, Levels, make_levels
 from hypernym.hierarchy.scheme import Distillation, Scheme
@@ -62,14 +63,28 @@ def value_and_gradient(
     return value.item(), leaf.grad
 
 
-def take_depths_one_by_one(loss: SemanticSoftmaxLoss) -> Callable[..., torch.Tensor]:
-    """Return the loss by its other way, which a GPU and a compiler take."""
+def depth_by_depth(
+    loss: SemanticSoftmaxLoss | SemanticDistillationLoss,
+) -> Callable[..., torch.Tensor]:
+    """Return a loss by its other way, which a GPU and a compiler take."""
 
-    def by_depth(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        arguments = (loss.depths, loss.weights_L, loss.label_smoothing)
-        return semantic._by_depth(logits, targets, None, *arguments)
+    def semantic_loss(
+        logits: torch.Tensor, targets: torch.Tensor, known: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        assert isinstance(loss, SemanticSoftmaxLoss)
+        options = (loss.depths, loss.weights_L, loss.label_smoothing)
+        value: torch.Tensor = semantic._DepthByDepth.apply(logits, targets, *options, known)
+        return value
 
-    return by_depth
+    def distance(
+        student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        assert isinstance(loss, SemanticDistillationLoss)
+        options = (loss.depths, loss.trust, None, distillation._softmax, distillation._through_softmax)
+        value: torch.Tensor = distillation._DepthByDepth.apply(student, teacher, targets, *options)
+        return value
+
+    return semantic_loss if isinstance(loss, SemanticSoftmaxLoss) else distance
 
 
 # --- semantic softmax ---------------------------------------------------------------------------
@@ -116,7 +131,7 @@ def test_both_ways_give_the_same_value_and_gradient(tree: Tree, seed: int, smoot
     logits, labels = make_batch(levels, 70, seed)  # more than one chunk of rows
     loss = make_semantic(levels, smoothing)
     value, gradient = value_and_gradient(lambda *given: 3 * loss(*given), logits, labels)
-    one_by_one = take_depths_one_by_one(loss)
+    one_by_one = depth_by_depth(loss)
     other_value, other_gradient = value_and_gradient(
         lambda *given: 3 * one_by_one(*given), logits, labels
     )
@@ -127,7 +142,7 @@ def test_both_ways_give_the_same_value_and_gradient(tree: Tree, seed: int, smoot
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_the_gradient_is_the_derivative(smoothing: float) -> None:
     logits, labels = make_batch(LEVELS, 6, seed=0)
-    loss = take_depths_one_by_one(make_semantic(LEVELS, smoothing))
+    loss = depth_by_depth(make_semantic(LEVELS, smoothing))
     assert gradcheck(lambda x: loss(x, labels), logits.requires_grad_())
 
 
@@ -234,7 +249,7 @@ def test_semantic_softmax_equals_the_official_code(
 ) -> None:
     logits, _, labels = draw_case(case, dtype)
     loss = make_semantic(winter21, smoothing=0.2)
-    function = loss if way == "in one sweep" else take_depths_one_by_one(loss)
+    function = loss if way == "in one sweep" else depth_by_depth(loss)
     value, gradient = value_and_gradient(function, logits, labels)
     assert value == pytest.approx(case["loss"], rel=rel)
     assert gradient.double().norm().item() == pytest.approx(case["grad_norm"], rel=rel)
@@ -285,7 +300,7 @@ def test_distillation_equals_the_slow_loop_both_ways(
     value, gradient = value_and_gradient(loss, student, teacher, labels)
     assert value == pytest.approx(expected, rel=1e-9, abs=1e-12)
     leaf = student.detach().requires_grad_()
-    other = distillation._by_depth(leaf, teacher, labels, None, loss.depths, trust)
+    other = depth_by_depth(loss)(leaf, teacher, labels)
     torch.autograd.backward(other)
     assert leaf.grad is not None
     assert other.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
@@ -295,12 +310,8 @@ def test_distillation_equals_the_slow_loop_both_ways(
 def test_the_gradient_of_distillation_is_the_derivative() -> None:
     student, labels = make_batch(LEVELS, 4, seed=3)
     teacher, _ = make_batch(LEVELS, 4, seed=4)
-    depths = SemanticDistillationLoss(LEVELS).depths
-
-    def loss(x: torch.Tensor) -> torch.Tensor:
-        return distillation._by_depth(x, teacher, labels, None, depths, Trust.PAPER)
-
-    assert gradcheck(loss, student.requires_grad_())
+    loss = depth_by_depth(SemanticDistillationLoss(LEVELS))
+    assert gradcheck(lambda x: loss(x, teacher, labels), student.requires_grad_())
 
 
 def test_a_second_backward_pass_is_refused_and_not_wrong() -> None:
@@ -576,6 +587,9 @@ def all_losses() -> dict[str, nn.Module]:
         "semantic": make_semantic(LEVELS),
         "multi-label": MultiLabelLoss(LEVELS),
         "asymmetric": MultiLabelLoss(LEVELS, gamma_neg=4, clip=0.05),
+        "asymmetric, focused": MultiLabelLoss(
+            LEVELS, gamma_neg=4, gamma_pos=1, clip=0.05, focus_gradient=True
+        ),
     }
 
 
@@ -684,18 +698,107 @@ def test_a_root_far_below_the_largest_logit_keeps_its_digits() -> None:
     torch.testing.assert_close(loss(logits.float(), labels).double(), wide, rtol=1e-6, atol=0.0)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_a_class_masked_by_minus_infinity_leaves_semantic_softmax(smoothing: float) -> None:
+@LOSSES
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_logit_of_minus_infinity_takes_its_class_out(name: str, is_shared: bool) -> None:
     logits, _ = make_batch(LEVELS, 4, seed=16)
     labels = torch.tensor([0, 1, 1, 4])
+    targets = one_hot(labels, 5).double() if is_shared else labels
     masked = logits.clone()
     masked[:, 2] = -torch.inf  # dog, beside cat
     known = torch.ones(4, 5, dtype=torch.bool)
     known[:, 2] = False
-    loss = make_semantic(LEVELS, smoothing)
-    value, gradient = value_and_gradient(loss, masked, labels)
-    assert value == pytest.approx(loss(logits, labels, known).item())
-    assert gradient.isfinite().all()
+    loss = all_losses()[name]
+    expected, expected_gradient = value_and_gradient(loss, logits, targets, known)
+    for is_known in (None, known):
+        value, gradient = value_and_gradient(loss, masked, targets, is_known)
+        assert value == pytest.approx(expected)
+        torch.testing.assert_close(gradient, expected_gradient)
+
+
+def slow_losses(
+    logits: torch.Tensor, shares: torch.Tensor, known: torch.Tensor, tree: Tree, smoothing: float
+) -> dict[str, float]:
+    """Image by image, for targets that are shared among labels and classes of which some are unknown."""
+    levels = make_levels(tree)
+    weights = levels.weights_L(20.0).tolist()
+    paths = [[c for c in row if c != NONE] for row in levels.ancestors_CL.tolist()]
+    total = {"single-label": 0.0, "semantic": 0.0, "multi-label": 0.0}
+
+    def log_p(image: int, classes: list[int], c: int) -> float:
+        of_softmax = [k for k in classes if known[image, k]]
+        if c not in of_softmax:
+            return 0.0
+        log_sum = math.log(sum(math.exp(logits[image, k].item()) for k in of_softmax))
+        values = [logits[image, k].item() - log_sum for k in of_softmax]
+        even = sum(values) / len(values)
+        return (1 - smoothing) * values[of_softmax.index(c)] + smoothing * even
+
+    for image, row in enumerate(shares.tolist()):
+        present = [0.0] * len(row)
+        for label, share in enumerate(row):
+            total["single-label"] -= share * log_p(image, list(range(len(row))), label)
+            for depth, c in enumerate(paths[label]):
+                at_depth = levels.classes_at[depth].tolist()
+                total["semantic"] -= weights[depth] * share * log_p(image, at_depth, c)
+                present[c] += share
+        for c, share in enumerate(present):
+            if known[image, c]:
+                p = 1 / (1 + math.exp(-logits[image, c].item()))
+                total["multi-label"] -= share * math.log(p) + (1 - share) * math.log(1 - p)
+    return {name: value / len(shares) for name, value in total.items()}
+
+
+@given(forests(), SEEDS, st.sampled_from([0.0, 0.2]), st.booleans(), st.booleans())
+def test_shared_targets_and_unknown_classes_equal_the_slow_loop(
+    tree: Tree, seed: int, smoothing: float, has_unknown: bool, is_shared: bool
+) -> None:
+    levels = make_levels(tree)
+    logits, labels = make_batch(levels, 7, seed)
+    generator = torch.Generator().manual_seed(seed)
+    known = torch.rand(logits.shape, generator=generator) < (0.7 if has_unknown else 2.0)
+    shares = one_hot(labels, levels.num_classes).double()
+    if is_shared:
+        shares = 0.25 * shares + 0.75 * shares.roll(1, 0)
+    expected = slow_losses(logits, shares, known, tree, smoothing)
+    losses = {
+        "single-label": SingleLabelLoss(smoothing),
+        "semantic": make_semantic(levels, smoothing),
+        "multi-label": MultiLabelLoss(levels),
+    }
+    asked = (shares if is_shared else labels, known if has_unknown else None)
+    for name, loss in losses.items():
+        value, _ = value_and_gradient(loss, logits, *asked)
+        assert value == pytest.approx(expected[name], rel=1e-6, abs=1e-9), name
+
+
+@given(forests(), SEEDS, st.sampled_from(Trust), st.integers(1, 3))
+def test_both_ways_agree_on_shared_targets(tree: Tree, seed: int, trust: Trust, labels: int) -> None:
+    levels = make_levels(tree)
+    logits, drawn = make_batch(levels, 70, seed)
+    teacher, _ = make_batch(levels, 70, seed + 1)
+    shares = sum(
+        one_hot(drawn.roll(turn), levels.num_classes).double() / labels for turn in range(labels)
+    )
+    loss, distil = make_semantic(levels, 0.1), SemanticDistillationLoss(levels, trust)
+    for one, arguments in ((loss, (shares,)), (distil, (teacher, shares))):
+        value, gradient = value_and_gradient(one, logits, *arguments)
+        expected, expected_gradient = value_and_gradient(depth_by_depth(one), logits, *arguments)
+        assert value == pytest.approx(expected, rel=1e-6, abs=1e-9)
+        torch.testing.assert_close(gradient, expected_gradient, rtol=1e-6, atol=1e-9)
+
+
+def test_targets_of_very_many_labels_are_taken_too() -> None:
+    levels = make_levels(Tree(tuple(f"c{n:02}" for n in range(40)), (ROOT, *(0,) * 39), "drawn", "none"))
+    logits, _ = make_batch(levels, 9, seed=39)
+    shares = torch.full((9, 40), 1 / 40, dtype=torch.float64)
+    alone = [torch.full((9,), label) for label in range(40)]
+    loss = make_semantic(levels)
+    expected = torch.stack([loss(logits, labels) for labels in alone]).mean()
+    torch.testing.assert_close(loss(logits, shares), expected)
+    teacher = logits.roll(1, 0)
+    distil = SemanticDistillationLoss(levels)
+    assert distil(logits, teacher, shares).isfinite()
 
 
 def test_a_batch_in_which_a_depth_has_no_target_is_finite() -> None:
@@ -708,7 +811,7 @@ def test_a_batch_in_which_a_depth_has_no_target_is_finite() -> None:
 
 def on_a_batch(
     name: str, levels: Levels, num_images: int
-) -> tuple[Callable[..., torch.Tensor], torch.Tensor, tuple[torch.Tensor, ...]]:
+) -> tuple[SemanticSoftmaxLoss | SemanticDistillationLoss, torch.Tensor, tuple[torch.Tensor, ...]]:
     """Return a loss that is made in one sweep, logits, and its other arguments."""
     logits, labels = make_batch(levels, num_images, seed=18)
     teacher, _ = make_batch(levels, num_images, seed=19)
@@ -753,22 +856,85 @@ def test_distillation_of_half_precision_is_summed_in_float32(dtype: torch.dtype)
 
 @SWEPT
 @pytest.mark.parametrize("num_images", [64, 256])
-def test_beside_the_gradient_little_memory_is_taken(name: str, num_images: int) -> None:
-    chain = Tree(tuple(f"c{n:04}" for n in range(3000)), (ROOT, *(0,) * 2999), "by hand", "none")
-    loss, logits, arguments = on_a_batch(name, make_levels(chain), num_images)
+@pytest.mark.parametrize("is_swept", [True, False])
+def test_beside_the_gradient_little_memory_is_taken(name: str, num_images: int, is_swept: bool) -> None:
+    parents = (*(ROOT,) * 500, *range(500), *range(500, 1000), *range(1000, 1500))
+    levels = make_levels(Tree(tuple(f"c{n:04}" for n in range(2000)), parents, "by hand", "none"))
+    loss, logits, arguments = on_a_batch(name, levels, num_images)
+    called = loss if is_swept else depth_by_depth(loss)
     with torch.profiler.profile(profile_memory=True) as profile:
-        value_and_gradient(loss, logits, *arguments)
+        value_and_gradient(called, logits, *arguments)
     held = np.cumsum(
         [e.nbytes() for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
     )
-    assert held.max() < 1.7 * logits.nbytes
+    assert held.max() < (1.7 if is_swept else 2.5) * logits.nbytes
 
 
-@SWEPT
-def test_compiled_losses_have_no_graph_break_and_the_same_value(name: str) -> None:
-    loss, logits, arguments = on_a_batch(name, LEVELS, 8)
-    compiled = torch.compile(loss, fullgraph=True, backend="eager")
+WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "unique", "_unique2", "equal", "item"}
+
+
+class NoWaiting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Refuses what would make the host wait for a GPU."""
+
+    def __torch_dispatch__(
+        self,
+        function: Any,  # noqa: ANN401
+        types: Any,  # noqa: ANN401
+        arguments: Any = (),  # noqa: ANN401
+        options: Any = None,  # noqa: ANN401
+        /,
+    ) -> Any:  # noqa: ANN401
+        name = function.overloadpacket.__name__
+        by_mask = name in {"index", "index_put", "index_put_"} and any(
+            each is not None and each.dtype == torch.bool for each in arguments[1]
+        )
+        assert name not in WAITING, name
+        assert not by_mask, name
+        return function(*arguments, **(options or {}))
+
+
+TARGETS = pytest.mark.parametrize("is_shared", [False, True], ids=["labels", "shares"])
+KNOWN = pytest.mark.parametrize("has_unknown", [False, True], ids=["all known", "some unknown"])
+
+
+def targets_for(labels: torch.Tensor, is_shared: bool, has_unknown: bool) -> tuple[Any, Any]:
+    shares = 0.3 * one_hot(labels, 5).double() + 0.7 * one_hot(labels.roll(1), 5).double()
+    known = torch.rand(len(labels), 5, generator=torch.Generator().manual_seed(1)) < 0.7
+    return shares if is_shared else labels, known if has_unknown else None
+
+
+@pytest.mark.parametrize("name", [*all_losses(), *all_distances()])
+@TARGETS
+@KNOWN
+def test_compiled_losses_have_no_graph_break_and_the_same_value(
+    name: str, is_shared: bool, has_unknown: bool
+) -> None:
+    torch.compiler.reset()
+    logits, labels = make_batch(LEVELS, 8, seed=18)
+    loss = {**all_losses(), **all_distances()}[name]
+    arguments: tuple[Any, ...] = targets_for(labels, is_shared, has_unknown)
+    if name in all_distances():
+        arguments = (logits.roll(1, 0), *arguments)
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     value, gradient = value_and_gradient(compiled, logits, *arguments)
     expected, expected_gradient = value_and_gradient(loss, logits, *arguments)
     assert value == pytest.approx(expected)
     torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("name", [*all_losses(), *all_distances()])
+@TARGETS
+@KNOWN
+def test_no_loss_makes_the_host_wait_for_a_gpu(
+    name: str, is_shared: bool, has_unknown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (semantic, distillation):  # the other way is the CPU's alone
+        monkeypatch.setattr(module._InOneSweep, "apply", lambda *_: (None, False))
+    logits, labels = make_batch(LEVELS, 8, seed=18)
+    loss = {**all_losses(), **all_distances()}[name]
+    arguments: tuple[Any, ...] = targets_for(labels, is_shared, has_unknown)
+    if name in all_distances():
+        arguments = (logits.roll(1, 0), *arguments)
+    leaf = logits.requires_grad_()
+    with NoWaiting():  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss(leaf, *arguments))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch.nn.functional import one_hot
 from hypernym.hierarchy.levels import NONE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hypernym.hierarchy.levels import Levels
 
 
@@ -20,6 +23,9 @@ ROWS_IN_CACHE = 32
 
 CHUNKS_OF_A_BATCH = 4
 """A small batch is cut in so many, or the room for a few rows would be the room of the logits."""
+
+MOST_LABELS = 16
+"""Labels an image, in the mean of a batch, that are taken one by one."""
 
 SMALLEST_SHARE = 1e-30
 """Below this a share that a float32 softmax gives may have lost digits."""
@@ -74,6 +80,20 @@ class Depths(nn.Module):
         torch.softmax(logits_BC, 1, out=out_BC)
         return self.sum_within(out_BC)
 
+    def each_share(self, targets: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Give for each depth the shares of its classes in targets (B,) or (B, C), ancestors counted.
+
+        Yields (B, N), new for each depth; of labels, whole, it is bool.
+        """
+        if targets.ndim == 1:
+            ancestors_BL = self.ancestors_CL[targets]
+            for depth in range(self.num_depths):
+                yield self.classes_at(depth) == ancestors_BL[:, depth, None]
+        else:
+            shares_BC = self.with_ancestors(targets)
+            for depth in range(self.num_depths):
+                yield shares_BC.index_select(1, self.classes_at(depth))
+
     def with_ancestors(self, targets: torch.Tensor) -> torch.Tensor:
         """Return targets (B,) or (B, C) as shares (B, C) in which ancestors count too."""
         if targets.ndim == 1:
@@ -86,6 +106,48 @@ class Depths(nn.Module):
             classes = self.classes_at(depth)
             shares_BC.index_add_(1, self.parents_C[classes], shares_BC.index_select(1, classes))
         return shares_BC
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What the targets of a batch reach in the tree: K labels that have a share of an image.
+
+    Labels (B,) are one to an image and whole; of targets (B, C) they are those that are not 0.
+    """
+
+    images_K: torch.Tensor
+    """Ascending."""
+
+    places_KL: torch.Tensor
+    """The ancestor of each label at each depth; 0 where it has none."""
+
+    shares_KL: torch.Tensor
+    """The label's share of its image; 0 at depths below the label."""
+
+    shares_BL: torch.Tensor
+    """The sum of an image's shares at each depth."""
+
+    def within(self, chunk: slice) -> slice:
+        """Return where the labels of a chunk of images stand."""
+        first, end = torch.searchsorted(self.images_K, torch.tensor([chunk.start, chunk.stop])).tolist()
+        return slice(first, end)
+
+
+def find_reached(targets: torch.Tensor, depths: Depths, dtype: torch.dtype) -> Reached | None:
+    """Return what targets reach, or None where images have so many labels that a table is better."""
+    if targets.ndim == 1:
+        images_K, labels_K = torch.arange(len(targets)), targets
+        shares_K = torch.ones(len(targets), dtype=dtype)
+    else:
+        images_K, labels_K = targets.nonzero(as_tuple=True)
+        if len(images_K) > MOST_LABELS * len(targets):
+            return None
+        shares_K = targets[images_K, labels_K].to(dtype)
+    ancestors_KL = depths.ancestors_CL[labels_K]
+    shares_KL = shares_K[:, None] * (ancestors_KL != NONE)
+    shares_BL = torch.zeros(len(targets), depths.num_depths, dtype=dtype)
+    shares_BL.index_add_(0, images_K, shares_KL)
+    return Reached(images_K, ancestors_KL.clamp(min=0), shares_KL, shares_BL)
 
 
 def share_out(targets: torch.Tensor) -> torch.Tensor:
@@ -108,8 +170,17 @@ def keeps_digits(shares: torch.Tensor) -> bool:
     return bool((shares >= SMALLEST_SHARE).all())
 
 
+def make_gradient(logits_BC: torch.Tensor) -> torch.Tensor:
+    """Return room for the gradient, in the type of the logits unless that is float16.
+
+    A gradient that is made in the forward pass is not yet scaled, and too small for float16.
+    """
+    dtype = torch.float32 if logits_BC.dtype == torch.float16 else logits_BC.dtype
+    return torch.empty_like(logits_BC, dtype=dtype)
+
+
 def give_away_gradient(ctx: Any, scale: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - torch's context
-    """Return the gradient that a forward pass left in `ctx`, times `scale`, without a copy.
+    """Return the gradient that a forward pass on the CPU left in `ctx`, times `scale`, without a copy.
 
     Raises:
         RuntimeError: it was given away before; keep the loss of a batch to one backward pass.
@@ -121,4 +192,14 @@ def give_away_gradient(ctx: Any, scale: torch.Tensor) -> torch.Tensor:  # noqa: 
             "given away. Call the loss again, or add the losses up and go backward once."
         )
     ctx.gradient_BC = None
-    return gradient_BC if scale == 1 else gradient_BC.mul_(scale)
+    return (gradient_BC if scale == 1 else gradient_BC.mul_(scale)).to(ctx.dtype)
+
+
+def scale_gradient(ctx: Any, scale: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - torch's context
+    """Return the gradient that a forward pass saved in `ctx`, times `scale`, on any device.
+
+    Nothing waits for the value of `scale`.
+    """
+    gradient_BC: torch.Tensor
+    (gradient_BC,) = ctx.saved_tensors
+    return (gradient_BC * scale).to(ctx.dtype)

@@ -27,12 +27,18 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from hypernym.hierarchy.levels import NONE
-from hypernym.losses.depths import Depths, count_rows_at_a_time, give_away_gradient, keeps_digits
+from hypernym.losses.depths import (
+    Depths,
+    count_rows_at_a_time,
+    find_reached,
+    give_away_gradient,
+    keeps_digits,
+    make_gradient,
+    scale_gradient,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
     from hypernym.hierarchy.levels import Levels
 
@@ -69,18 +75,16 @@ class SemanticDistillationLoss(nn.Module):
 
         Without targets every depth is trusted as the teacher's top 5 % say.
         """
-        depths, trust = self.depths, self.trust
+        given = (student_BC, teacher_BC, targets, self.depths, self.trust)
         with torch.autocast(student_BC.device.type, enabled=False):
             on_cpu = student_BC.device.type == "cpu" and not torch.compiler.is_compiling()
-            plain = known_BC is None and (targets is None or targets.ndim == 1)
-            if on_cpu and plain:
-                swept: tuple[torch.Tensor, bool] = _InOneSweep.apply(
-                    student_BC, teacher_BC, targets, depths, trust
-                )
+            if on_cpu and known_BC is None:
+                swept: tuple[torch.Tensor, bool] = _InOneSweep.apply(*given)
                 loss, is_exact = swept
                 if is_exact:
                     return loss
-            return _by_depth(student_BC, teacher_BC, targets, known_BC, depths, trust)
+            value: torch.Tensor = _DepthByDepth.apply(*given, known_BC, _softmax, _through_softmax)
+            return value
 
 
 class SigmoidDistillationLoss(nn.Module):
@@ -100,9 +104,9 @@ class SigmoidDistillationLoss(nn.Module):
     ) -> torch.Tensor:
         """Return the loss, as `SemanticDistillationLoss` does."""
         with torch.autocast(student_BC.device.type, enabled=False):
-            return _by_depth(
-                student_BC, teacher_BC, targets, known_BC, self.depths, self.trust, _sigmoid
-            )
+            given = (student_BC, teacher_BC, targets, self.depths, self.trust, known_BC)
+            value: torch.Tensor = _DepthByDepth.apply(*given, _sigmoid, _through_sigmoid)
+            return value
 
 
 def _softmax(logits_BN: torch.Tensor, out_BN: torch.Tensor | None) -> torch.Tensor:
@@ -120,31 +124,59 @@ def _sigmoid(logits_BN: torch.Tensor, out_BN: torch.Tensor | None) -> torch.Tens
     return probabilities_BN if out_BN is None else probabilities_BN.masked_fill(out_BN, 0.0)
 
 
-def _by_depth(
-    student_BC: torch.Tensor,
-    teacher_BC: torch.Tensor,
-    targets: torch.Tensor | None,
-    known_BC: torch.Tensor | None,
-    depths: Depths,
-    trust: Trust,
-    probabilities_of: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor] = _softmax,
-) -> torch.Tensor:
-    wide = torch.promote_types(student_BC.dtype, torch.float32)
-    total = student_BC.new_zeros((), dtype=wide)
-    shares_BL = None
-    if targets is not None and trust == Trust.PAPER:
-        shares_BL = _shares_at(targets, depths).to(wide)
-    for depth in range(depths.num_depths):
-        classes = depths.classes_at(depth)
-        out_BN = None if known_BC is None else ~known_BC.index_select(1, classes)
-        student_BN = probabilities_of(student_BC.index_select(1, classes).to(wide), out_BN)
-        teacher_BN = probabilities_of(teacher_BC.detach().index_select(1, classes).to(wide), out_BN)
-        top_BN = teacher_BN.topk(_num_trusted(len(classes)), dim=1, sorted=False).values
-        trust_B = top_BN.sum(dim=1).clamp(max=1.0)
-        if shares_BL is not None:
-            trust_B = torch.lerp(trust_B, torch.ones_like(trust_B), shares_BL[:, depth])
-        total = total + (trust_B * (teacher_BN - student_BN).square().sum(dim=1)).mean()
-    return total
+def _through_softmax(s_BN: torch.Tensor, gradient_BN: torch.Tensor) -> torch.Tensor:
+    """Return the gradient by logits, given the softmax and the gradient by it."""
+    inner_B1 = (s_BN * gradient_BN).sum(dim=1, keepdim=True)
+    return gradient_BN.sub_(inner_B1).mul_(s_BN)
+
+
+def _through_sigmoid(s_BN: torch.Tensor, gradient_BN: torch.Tensor) -> torch.Tensor:
+    """Return the gradient by logits, given the sigmoids and the gradient by them."""
+    return gradient_BN.mul_(s_BN).mul_(1 - s_BN)
+
+
+class _DepthByDepth(torch.autograd.Function):
+    """Value and gradient together, one depth at a time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's context has no type
+        student_BC: torch.Tensor,
+        teacher_BC: torch.Tensor,
+        targets: torch.Tensor | None,
+        depths: Depths,
+        trust: Trust,
+        known_BC: torch.Tensor | None,
+        probabilities_of: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
+        through: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ) -> torch.Tensor:
+        wide = torch.promote_types(student_BC.dtype, torch.float32)
+        loss = student_BC.new_zeros((), dtype=wide)
+        gradient_BC = make_gradient(student_BC)
+        shares_BL = None
+        if targets is not None and trust == Trust.PAPER:
+            shares_BL = _shares_at(targets, depths).to(wide)
+        for depth in range(depths.num_depths):
+            classes = depths.classes_at(depth)
+            out_BN = None if known_BC is None else ~known_BC.index_select(1, classes)
+            s_BN = probabilities_of(student_BC.index_select(1, classes).to(wide), out_BN)
+            t_BN = probabilities_of(teacher_BC.index_select(1, classes).to(wide), out_BN)
+            top_BN = t_BN.topk(_num_trusted(len(classes)), dim=1, sorted=False).values
+            trust_B = top_BN.sum(dim=1).clamp(max=1.0)
+            if shares_BL is not None:
+                trust_B = torch.lerp(trust_B, torch.ones_like(trust_B), shares_BL[:, depth])
+            r_BN = t_BN.neg_().add_(s_BN)
+            loss += (trust_B * r_BN.square().sum(dim=1)).mean()
+            gradient_BN = through(s_BN, r_BN.mul_(2 / len(s_BN) * trust_B[:, None]))
+            gradient_BC.index_copy_(1, classes, gradient_BN.to(gradient_BC.dtype))
+        ctx.save_for_backward(gradient_BC)
+        ctx.dtype = student_BC.dtype
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
+        return scale_gradient(ctx, scale), *(None,) * 7
 
 
 def _shares_at(targets: torch.Tensor, depths: Depths) -> torch.Tensor:
@@ -166,29 +198,32 @@ class _InOneSweep(torch.autograd.Function):
         ctx: Any,  # noqa: ANN401 - torch's context has no type
         student_BC: torch.Tensor,
         teacher_BC: torch.Tensor,
-        labels_B: torch.Tensor | None,
+        targets: torch.Tensor | None,
         depths: Depths,
         trust: Trust,
     ) -> tuple[torch.Tensor, bool]:
         wide = torch.promote_types(student_BC.dtype, torch.float32)
+        loss = torch.zeros((), dtype=wide)
+        shares_BL = torch.zeros(len(student_BC), depths.num_depths, dtype=wide)
+        if targets is not None and trust == Trust.PAPER:
+            reached = find_reached(targets, depths, wide)
+            if reached is None:
+                return loss, False
+            shares_BL = reached.shares_BL.clamp(max=1.0)
         members_LC = depths.members_LC.to(wide)
-        last_B = np.full(len(student_BC), NONE)  # the last depth at which an image has a target
-        if labels_B is not None and trust == Trust.PAPER:
-            last_B = depths.depth_C[labels_B].numpy()
-        gradient_BC = torch.empty_like(student_BC)
+        gradient_BC = make_gradient(student_BC)
         num_rows = count_rows_at_a_time(len(student_BC))
         scratch_BC = student_BC.new_empty(2, num_rows, depths.num_classes, dtype=wide)
-        loss = torch.zeros((), dtype=wide)
         for start in range(0, len(student_BC), num_rows):
             chunk = slice(start, start + num_rows)
             x_BC = student_BC[chunk].to(wide)
-            s_BC = gradient_BC[chunk] if gradient_BC.dtype == wide else x_BC
+            s_BC = gradient_BC[chunk] if gradient_BC.dtype == wide else torch.empty_like(x_BC)
             t_BC, each_BC = scratch_BC[:, : len(x_BC)]
             s_sum_BL = depths.softmax_into(s_BC, x_BC)
             t_sum_BL = depths.softmax_into(t_BC, teacher_BC[chunk].to(wide))
             if not (keeps_digits(s_sum_BL) and keeps_digits(t_sum_BL)):
                 return loss, False
-            trust_BL = _trust_in_one_sweep(t_BC, t_sum_BL, last_B[chunk], depths, each_BC)
+            trust_BL = _trust_in_one_sweep(t_BC, t_sum_BL, shares_BL[chunk], depths, each_BC)
             c_BL = (2 / len(student_BC) * trust_BL).sqrt()
             s_BC.mul_(depths.spread(c_BL / s_sum_BL, each_BC))
             depths.spread(c_BL / t_sum_BL, each_BC)
@@ -198,7 +233,7 @@ class _InOneSweep(torch.autograd.Function):
             s_BC.mul_(r_BC.addmm_(inner_BL / c_BL, members_LC, alpha=-1))
             if gradient_BC.dtype != wide:
                 gradient_BC[chunk] = s_BC
-        ctx.gradient_BC = gradient_BC
+        ctx.gradient_BC, ctx.dtype = gradient_BC, student_BC.dtype
         return loss, True
 
     @staticmethod
@@ -214,28 +249,34 @@ class _InOneSweep(torch.autograd.Function):
 def _trust_in_one_sweep(
     t_BC: torch.Tensor,
     sum_BL: torch.Tensor,
-    last_B: NDArray[np.int64],
+    shares_BL: torch.Tensor,
     depths: Depths,
     scratch_BC: torch.Tensor,
 ) -> torch.Tensor:
-    """Return P (B, L), looking only at the depths below the last at which an image has a target."""
+    """Return P (B, L), looking only at the depths that a target does not reach whole.
+
+    `t_BC` are the teacher's probabilities but for a factor, `sum_BL` their sums, and `shares_BL` the
+    share of a target at each depth, which no depth has more of than the one above it.
+    """
     t, below_BC = t_BC.numpy(), scratch_BC.numpy()
     by_depth_C = depths.by_depth_C.numpy()
-    # Shallow labels first: the images without a target at a depth are then the first rows.
-    order_B = last_B.argsort()
+    first_B = (shares_BL >= 1).sum(dim=1).numpy()  # the first depth to look at
+    # Those of few depths first: the images that are looked at in a depth are then the first rows.
+    order_B = first_B.argsort()
     for row, image in enumerate(order_B):
-        start = depths.starts[last_B[image] + 1]
+        start = depths.starts[first_B[image]]
         t[image].take(by_depth_C[start:], out=below_BC[row, start:], mode="clip")
     # Floats that are not negative stand in the order of their bits, and NumPy selects whole numbers
     # faster; torch.topk, which carries the places along, is several times slower.
     bits_BC = below_BC.view(f"i{below_BC.itemsize}")
-    top_BL = sum_BL.numpy().copy()  # all of it where there is a target: P is 1
+    top_BL = sum_BL.numpy().copy()
     for depth, (start, end) in enumerate(pairwise(depths.starts)):
-        num_below = np.searchsorted(last_B[order_B], depth)
+        num_below = np.searchsorted(first_B[order_B], depth, side="right")
         first = end - _num_trusted(end - start)
         bits_BC[:num_below, start:end].partition(first - start)
         top_BL[order_B[:num_below], depth] = below_BC[:num_below, first:end].sum(axis=1)
-    return torch.from_numpy(top_BL).div_(sum_BL)
+    trust_BL = torch.from_numpy(top_BL).div_(sum_BL)
+    return torch.lerp(trust_BL, torch.ones_like(trust_BL), shares_BL)
 
 
 def _num_trusted(num_classes: int) -> int:

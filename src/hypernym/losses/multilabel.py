@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from hypernym.losses.depths import Depths
 
@@ -68,20 +68,27 @@ class MultiLabelLoss(nn.Module):
         with torch.autocast(logits_BC.device.type, enabled=False):
             logits_BC = logits_BC.to(torch.promote_types(logits_BC.dtype, torch.float32))
             present_BC = present_BC.to(logits_BC.dtype)
-            if self.clip:
-                # log(1 - q) with q = p - clip is log(1 - p + clip), 0 where p is below the clip.
-                log_absent_BC = (logits_BC.neg().sigmoid() + self.clip).clamp(max=1.0).log()
-            else:
-                log_absent_BC = logsigmoid(-logits_BC)
-            positive_BC = present_BC * logsigmoid(logits_BC)
-            negative_BC = (1 - present_BC) * log_absent_BC
-            if self.gamma_pos or self.gamma_neg:
-                with torch.set_grad_enabled(self.focus_gradient and torch.is_grad_enabled()):
-                    p_BC = logits_BC.sigmoid()
-                    focus_pos_BC = (1 - p_BC) ** self.gamma_pos
-                    focus_neg_BC = (p_BC - self.clip).clamp(min=0.0) ** self.gamma_neg
-                positive_BC, negative_BC = positive_BC * focus_pos_BC, negative_BC * focus_neg_BC
-            loss_BC = -(positive_BC + negative_BC)
+            # A class that is not known, or has no finite logit, takes no part.
+            out_BC = logits_BC == -torch.inf
             if known_BC is not None:
-                loss_BC = loss_BC.masked_fill(~known_BC, 0.0)
+                out_BC = out_BC | ~known_BC
+            logits_BC = logits_BC.masked_fill(out_BC, 0.0)
+            if self.gamma_pos or self.gamma_neg or self.clip:
+                loss_BC = self._asymmetric(logits_BC, present_BC)
+            else:
+                loss_BC = binary_cross_entropy_with_logits(logits_BC, present_BC, reduction="none")
+            loss_BC = loss_BC.masked_fill(out_BC, 0.0)
             return loss_BC.sum(dim=1).mean()
+
+    def _asymmetric(self, logits_BC: torch.Tensor, present_BC: torch.Tensor) -> torch.Tensor:
+        if self.clip:
+            # log(1 - q) with q = p - clip is log(1 - p + clip), 0 where p is below the clip.
+            log_absent_BC = (logits_BC.neg().sigmoid() + self.clip).clamp(max=1.0).log()
+        else:
+            log_absent_BC = logsigmoid(-logits_BC)
+        with torch.set_grad_enabled(self.focus_gradient and torch.is_grad_enabled()):
+            p_BC = logits_BC.sigmoid()
+            focus_pos_BC = (1 - p_BC) ** self.gamma_pos
+            focus_neg_BC = (p_BC - self.clip).clamp(min=0.0) ** self.gamma_neg
+        positive_BC = present_BC * logsigmoid(logits_BC) * focus_pos_BC
+        return -(positive_BC + (1 - present_BC) * log_absent_BC * focus_neg_BC)

@@ -6,10 +6,11 @@ L_l is the cross-entropy of the softmax over the classes of depth l against the 
 Its mean runs over the whole batch: an image whose label stands higher than depth l adds 0, which is
 what W_l makes up for. Smoothing is spread over the classes of the depth.
 
-Two ways lead to the same numbers. `_by_depth` takes the depths one after another in plain torch
-operations: it can be compiled, runs without synchronisation, and takes every kind of input.
-`_InOneSweep` is for the CPU: it makes value and gradient together, a few rows at a time while they
-are in the cache, with all depths in one exponential and two thin matrix products.
+Two ways lead to the same numbers; both make value and gradient together, so that nothing of the size
+of the logits is kept but the gradient. `_DepthByDepth` takes the depths one after another: it can be
+compiled, runs without synchronisation, and takes every kind of input. `_InOneSweep` is for the CPU: it
+takes a few rows at a time while they are in the cache, with all depths in one exponential and thin
+matrix products.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from hypernym.hierarchy.levels import NONE
 from hypernym.losses.depths import (
     Depths,
     count_rows_at_a_time,
+    find_reached,
     give_away_gradient,
     keeps_digits,
+    make_gradient,
+    scale_gradient,
     share_out,
 )
 
@@ -63,112 +66,122 @@ class SemanticSoftmaxLoss(nn.Module):
         known_BC: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the loss; see the package for the shapes."""
-        depths, weights_L, smoothing = self.depths, self.weights_L, self.label_smoothing
+        given = (logits_BC, targets, self.depths, self.weights_L, self.label_smoothing)
         with torch.autocast(logits_BC.device.type, enabled=False):
-            plain = known_BC is None and targets.ndim == 1
-            if plain and logits_BC.device.type == "cpu" and not torch.compiler.is_compiling():
-                loss = _sweep(logits_BC, targets, depths, weights_L, smoothing)
-                if loss is not None:
+            on_cpu = logits_BC.device.type == "cpu" and not torch.compiler.is_compiling()
+            if on_cpu and known_BC is None:
+                swept: tuple[torch.Tensor, bool] = _InOneSweep.apply(*given)
+                loss, is_exact = swept
+                if is_exact:
                     return loss
-            shares = share_out(targets)
-            return _by_depth(logits_BC, shares, known_BC, depths, weights_L, smoothing)
+            value: torch.Tensor = _DepthByDepth.apply(*given, known_BC)
+            return value
 
 
-def _by_depth(
-    logits_BC: torch.Tensor,
-    targets: torch.Tensor,
-    known_BC: torch.Tensor | None,
-    depths: Depths,
-    weights_L: torch.Tensor,
-    smoothing: float,
-) -> torch.Tensor:
-    wide = torch.promote_types(logits_BC.dtype, torch.float32)
-    shares_BC = depths.with_ancestors(targets).to(wide)
-    total = logits_BC.new_zeros((), dtype=wide)
-    for depth in range(depths.num_depths):
-        classes = depths.classes_at(depth)
-        logits_BN = logits_BC.index_select(1, classes).to(wide)
-        shares_BN = shares_BC.index_select(1, classes)
-        # A class that is not known, or has no finite logit, is not in the softmax.
-        out_BN = logits_BN == -torch.inf
-        if known_BC is not None:
-            out_BN = out_BN | ~known_BC.index_select(1, classes)
-        logits_BN = logits_BN.masked_fill(out_BN, torch.finfo(wide).min)
-        log_p_BN = logits_BN.log_softmax(dim=1)
-        num_B1 = (~out_BN).sum(dim=1, keepdim=True).clamp(min=1)
-        shares_BN = shares_BN.masked_fill(out_BN, 0.0)
-        even_BN = shares_BN.sum(dim=1, keepdim=True) / num_B1
-        shares_BN = (1 - smoothing) * shares_BN + smoothing * even_BN
-        loss_BN = (shares_BN * log_p_BN).masked_fill(out_BN, 0.0)
-        total = total - weights_L[depth] * loss_BN.sum() / len(logits_BC)
-    return total
+class _DepthByDepth(torch.autograd.Function):
+    """Value and gradient together, one depth at a time.
 
-
-def _sweep(
-    logits_BC: torch.Tensor,
-    labels_B: torch.Tensor,
-    depths: Depths,
-    weights_L: torch.Tensor,
-    smoothing: float,
-) -> torch.Tensor | None:
-    """Return the loss by `_InOneSweep`, or None where its one softmax for all depths loses digits."""
-    loss, is_exact = _InOneSweep.apply(logits_BC, labels_B, depths, weights_L, smoothing)
-    return loss if is_exact else None
-
-
-class _InOneSweep(torch.autograd.Function):
-    """Value and gradient together, some rows at a time.
-
-    With p the softmax over all classes, and sums within depths:
-        loss_l = log sum exp x - (1 - s) x_target - s mean x,
-        d loss_l / dx = p / sum p - (1 - s) [target] - s / N_l
-    The gradient is written where p stood, so that nothing of the size of the logits is made but the
-    gradient itself. Where p has lost digits this is reported, and the caller goes the other way.
+    With q the shares of the target, smoothed within the depth, and sums within the depth:
+        loss_l = - sum q log p,   d loss_l / dx = p sum q - q
     """
 
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401 - torch's context has no type
         logits_BC: torch.Tensor,
-        labels_B: torch.Tensor,
+        targets: torch.Tensor,
+        depths: Depths,
+        weights_L: torch.Tensor,
+        smoothing: float,
+        known_BC: torch.Tensor | None,
+    ) -> torch.Tensor:
+        wide = torch.promote_types(logits_BC.dtype, torch.float32)
+        weights_L = weights_L.to(wide) / len(logits_BC)
+        loss = logits_BC.new_zeros((), dtype=wide)
+        gradient_BC = make_gradient(logits_BC)
+        for depth, shares_BN in enumerate(depths.each_share(share_out(targets))):
+            classes = depths.classes_at(depth)
+            logits_BN = logits_BC.index_select(1, classes).to(wide)
+            # A class that is not known, or has no finite logit, is not in the softmax.
+            out_BN = logits_BN == -torch.inf
+            if known_BC is not None:
+                out_BN |= ~known_BC.index_select(1, classes)
+            log_p_BN = logits_BN.masked_fill_(out_BN, torch.finfo(wide).min).log_softmax(dim=1)
+            q_BN = shares_BN.to(wide).masked_fill_(out_BN, 0.0)
+            sum_B1 = q_BN.sum(dim=1, keepdim=True)
+            num_B1 = (~out_BN).sum(dim=1, keepdim=True, dtype=wide).clamp_(min=1)
+            q_BN = q_BN.mul_(1 - smoothing).add_(smoothing / num_B1 * sum_B1).masked_fill_(out_BN, 0.0)
+            loss -= weights_L[depth] * (q_BN * log_p_BN).sum()
+            gradient_BN = log_p_BN.exp_().masked_fill_(out_BN, 0.0).mul_(sum_B1).sub_(q_BN)
+            gradient_BN.mul_(weights_L[depth])
+            gradient_BC.index_copy_(1, classes, gradient_BN.to(gradient_BC.dtype))
+        ctx.save_for_backward(gradient_BC)
+        ctx.dtype = logits_BC.dtype
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
+        return scale_gradient(ctx, scale), None, None, None, None, None
+
+
+class _InOneSweep(torch.autograd.Function):
+    """Value and gradient together, some rows at a time, and whether no digits were lost.
+
+    With p the softmax over all classes, q the shares of the target, and sums within depths:
+        loss_l = sum q log sum exp x - (1 - s) sum q x - s sum q mean x,
+        d loss_l / dx = p sum q / sum p - (1 - s) q - s sum q / N_l
+    The gradient is written where p stood. Where p has lost digits, or images have very many labels,
+    the caller goes the other way.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's context has no type
+        logits_BC: torch.Tensor,
+        targets: torch.Tensor,
         depths: Depths,
         weights_L: torch.Tensor,
         smoothing: float,
     ) -> tuple[torch.Tensor, bool]:
         wide = torch.promote_types(logits_BC.dtype, torch.float32)
-        weights_L = weights_L.to(wide) / len(labels_B)
-        # Row d: the even share of each class in the target of an image whose label stands at depth d.
-        even_L = smoothing * weights_L / depths.counts_L
-        even_LC = depths.spread(even_L.expand(depths.num_depths, -1).tril())
-        depth_B, ancestors_BL = depths.depth_C[labels_B], depths.ancestors_CL[labels_B]
-        places_BL = ancestors_BL.clamp(min=0)
-        weights_BL = weights_L * (ancestors_BL != NONE)
-        hits_BL = (1 - smoothing) * weights_BL
-        x_BL = logits_BC.gather(1, places_BL).to(wide)
-        sum_BL, root_B1 = torch.empty_like(x_BL), torch.empty_like(x_BL[:, :1])
-        gradient_BC = torch.empty_like(logits_BC)
-        num_rows = count_rows_at_a_time(len(labels_B))
-        scratch_BC = logits_BC.new_empty(num_rows, depths.num_classes, dtype=wide)
         loss = torch.zeros((), dtype=wide)
-        for start in range(0, len(labels_B), num_rows):
+        reached = find_reached(share_out(targets), depths, wide)
+        if reached is None:
+            return loss, False
+        weights_L = weights_L.to(wide) / len(logits_BC)
+        weights_BL = weights_L * reached.shares_BL
+        even_BL = smoothing * weights_BL / depths.counts_L
+        hits_KL = (1 - smoothing) * weights_L * reached.shares_KL
+        largest_B1 = logits_BC.argmax(dim=1, keepdim=True)
+        x_B1 = logits_BC.gather(1, largest_B1).to(wide)
+        sum_BL, p_B1 = torch.empty_like(weights_BL), torch.empty_like(x_B1)
+        gradient_BC = make_gradient(logits_BC)
+        num_rows = count_rows_at_a_time(len(logits_BC))
+        scratch_BC = logits_BC.new_empty(num_rows, depths.num_classes, dtype=wide)
+        for start in range(0, len(logits_BC), num_rows):
             chunk = slice(start, start + num_rows)
             x_BC = logits_BC[chunk].to(wide)
             p_BC = gradient_BC[chunk] if gradient_BC.dtype == wide else torch.empty_like(x_BC)
             each_BC = scratch_BC[: len(x_BC)]
             sum_BL[chunk] = depths.softmax_into(p_BC, x_BC)
-            root_B1[chunk] = p_BC.gather(1, places_BL[chunk, :1])
+            p_B1[chunk] = p_BC.gather(1, largest_B1[chunk])
             p_BC.mul_(depths.spread(weights_BL[chunk] / sum_BL[chunk], each_BC))
             if smoothing:
-                torch.index_select(even_LC, 0, depth_B[chunk], out=each_BC)
+                depths.spread(even_BL[chunk], each_BC)
                 loss -= torch.dot(each_BC.flatten(), x_BC.flatten())
                 p_BC.sub_(each_BC)
-            p_BC.scatter_add_(1, places_BL[chunk], -hits_BL[chunk])
+            of_chunk = reached.within(chunk)
+            hits, places = hits_KL[of_chunk], reached.places_KL[of_chunk]
+            rows = (reached.images_K[of_chunk, None] - start).expand_as(places)
+            loss -= torch.dot(hits.flatten(), x_BC[rows, places].flatten())
+            p_BC.index_put_((rows, places), -hits, accumulate=True)
             if gradient_BC.dtype != wide:
                 gradient_BC[chunk] = p_BC
         # Of a row, the log of the sum of all exponentials is x - log p at any class.
-        log_sum_BL = sum_BL.log() + (x_BL[:, :1] - root_B1.log())
-        loss += (weights_BL * log_sum_BL - hits_BL * x_BL).sum()
-        ctx.gradient_BC = gradient_BC
+        log_sum_BL = sum_BL.log() + (x_B1 - p_B1.log())
+        loss += (weights_BL * log_sum_BL).sum()
+        ctx.gradient_BC, ctx.dtype = gradient_BC, logits_BC.dtype
         return loss, bool(loss.isfinite()) and keeps_digits(sum_BL)
 
     @staticmethod
