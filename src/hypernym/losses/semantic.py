@@ -6,15 +6,16 @@ L_l is the cross-entropy of the softmax over the classes of depth l against the 
 Its mean runs over the whole batch: an image whose label stands higher than depth l adds 0, which is
 what W_l makes up for. Smoothing is spread over the classes of the depth.
 
-Two ways lead to the same numbers; both make value and gradient together, so that nothing of the size
+Three ways lead to the same numbers; all make value and gradient together, so that nothing of the size
 of the logits is kept but the gradient. `_DepthByDepth` takes the depths one after another: it can be
 compiled, runs without synchronisation, and takes every kind of input. `_InOneSweep` is for the CPU: it
 takes a few rows at a time while they are in the cache, with all depths in one exponential and thin
-matrix products.
+matrix products. `_InOneKernel` is for labels on a GPU.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hypernym.hierarchy.levels import Levels
+
+HAS_TRITON = find_spec("triton") is not None
+"""What kernels are written in; it comes with torch where a GPU can be."""
 
 
 class SemanticSoftmaxLoss(nn.Module):
@@ -74,8 +78,16 @@ class SemanticSoftmaxLoss(nn.Module):
                 loss, is_exact = swept
                 if is_exact:
                     return loss
-            value: torch.Tensor = _DepthByDepth.apply(*given, known_BC)
+            if known_BC is None and targets.ndim == 1 and self._has_kernel(logits_BC):
+                value: torch.Tensor = _InOneKernel.apply(*given)
+            else:
+                value = _DepthByDepth.apply(*given, known_BC)
             return value
+
+    def _has_kernel(self, logits_BC: torch.Tensor) -> bool:
+        # A compiler makes kernels of its own.
+        is_plain = logits_BC.dtype != torch.float64 and not torch.compiler.is_compiling()
+        return logits_BC.is_cuda and is_plain and HAS_TRITON
 
 
 class _DepthByDepth(torch.autograd.Function):
@@ -123,6 +135,33 @@ class _DepthByDepth(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
         return scale_gradient(ctx, scale), None, None, None, None, None
+
+
+class _InOneKernel(torch.autograd.Function):
+    """Value and gradient together, in one kernel of a GPU."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's context has no type
+        logits_BC: torch.Tensor,
+        labels_B: torch.Tensor,
+        depths: Depths,
+        weights_L: torch.Tensor,
+        smoothing: float,
+    ) -> torch.Tensor:
+        from hypernym.losses.kernels import semantic_softmax_into  # not on every machine
+
+        logits_BC = logits_BC.contiguous()
+        gradient_BC = make_gradient(logits_BC)
+        loss = semantic_softmax_into(gradient_BC, logits_BC, labels_B, depths, weights_L, smoothing)
+        ctx.save_for_backward(gradient_BC)
+        ctx.dtype = logits_BC.dtype
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
+        return scale_gradient(ctx, scale), None, None, None, None
 
 
 class _InOneSweep(torch.autograd.Function):
