@@ -66,7 +66,7 @@ def write_pretraining(
         write_json(
             folder / "report.json",
             "report",
-            4,
+            5,
             dataset=str(dataset),
             split=split,
             accuracy=accuracy,

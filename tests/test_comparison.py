@@ -411,7 +411,7 @@ def test_transfers_with_other_options_have_their_own_column(tmp_path: Path) -> N
         (lambda run: [(run / f).unlink() for f in ("config.yaml", "report.json")], "holds no run"),
         (lambda run: (run / "report.json").write_text("{"), "cannot be read as JSON"),
         (
-            lambda run: (run / "report.json").write_text('{"format": "hypernym.report", "version": 4}'),
+            lambda run: (run / "report.json").write_text('{"format": "hypernym.report", "version": 5}'),
             "damaged: it lacks 'accuracy'",
         ),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import forests
 
@@ -149,6 +149,46 @@ def test_the_official_rule_asks_each_depth_by_itself(
             if max(shares) > threshold:
                 expected.append(classes[shares.index(max(shares))])
         assert labels == expected
+
+
+@pytest.mark.parametrize("rule", list(Rule))
+@SCHEMES
+@settings(max_examples=25)
+@given(tree=forests(), seed=SEEDS)
+def test_permuting_the_classes_permutes_the_labels(
+    scheme: Scheme, rule: Rule, tree: Tree, seed: int
+) -> None:
+    size = len(tree.ids)
+    logits = make_logits(seed, size)
+    new = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
+    parents, ids = [ROOT] * size, [""] * size
+    for label, parent in enumerate(tree.parents):
+        parents[new[label]] = int(new[parent]) if parent != ROOT else ROOT
+        ids[new[label]] = tree.ids[label]
+    moved = torch.empty_like(logits)
+    moved[:, new] = logits
+    before = decode(tree, scheme, logits, 0.4, rule)
+    after = decode(Tree(tuple(ids), tuple(parents), "drawn", "a test"), scheme, moved, 0.4, rule)
+    expected = torch.where(before.labels != NONE, new[before.labels], NONE)
+    assert torch.equal(after.labels, expected)
+    assert torch.equal(after.kept, before.kept)
+    torch.testing.assert_close(after.probabilities, before.probabilities)
+
+
+@pytest.mark.parametrize("rule", list(Rule))
+@settings(max_examples=25)
+@given(tree=forests(), seed=SEEDS)
+def test_a_constant_added_within_a_depth_changes_no_label_of_a_semantic_model(
+    rule: Rule, tree: Tree, seed: int
+) -> None:
+    levels = make_levels(tree)
+    logits = make_logits(seed, len(tree.ids))
+    shifts = 5 * torch.randn(levels.num_depths, generator=torch.Generator().manual_seed(seed))
+    shifted = logits + shifts[torch.from_numpy(levels.depth_C)]
+    before, after = (decode(tree, Scheme.SEMANTIC, each, 0.4, rule) for each in (logits, shifted))
+    assert torch.equal(after.labels, before.labels)
+    assert torch.equal(after.kept, before.kept)
+    torch.testing.assert_close(after.probabilities, before.probabilities, rtol=1e-4, atol=1e-5)
 
 
 def test_official_labels_need_not_lie_on_one_path() -> None:

@@ -44,14 +44,13 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_report_holds_every_figure(run: Path, dataset: Dataset) -> None:
     found = evaluate(run, dataset.path, batch_size=5)
     written = json.loads((run / "report.json").read_text())
-    assert (written["format"], written["version"]) == ("hypernym.report", 4)
+    assert (written["format"], written["version"]) == ("hypernym.report", 5)
     images = dataset.card["splits"]["val"]["images"]
     for answer in ("path_mistakes", "leaf_mistakes"):
         assert written[answer]["images"] == images
         assert written[answer]["f1"] == getattr(found, answer).f1
     assert [at["threshold"] for at in written["coverage"]] == [step / 20 for step in range(21)]
     assert [at["depth"] for at in written["calibration"]] == list(range(len(written["calibration"])))
-    assert found.average_precision is not None
     assert 0 < written["average_precision"]["macro"] == found.average_precision.macro <= 1
     assert found.score_bytes == 5 * images * len(dataset.classes)
 
@@ -85,8 +84,6 @@ def test_the_batch_size_changes_no_figure_but_by_rounding(run: Path, dataset: Da
     small, large = (evaluate(run, dataset.path, batch_size=size) for size in (3, 64))
     assert small.accuracy == large.accuracy
     assert small.path_mistakes == large.path_mistakes
-    assert small.average_precision is not None
-    assert large.average_precision is not None
     assert small.average_precision.macro == pytest.approx(large.average_precision.macro, rel=1e-3)
 
 
@@ -98,11 +95,18 @@ def test_the_summary_fits_a_screen(run: Path, dataset: Dataset) -> None:
     assert {"semantic", "mAP", "depth", "path", "leaf", "0.1", "0.9"} <= named
 
 
-def test_scores_that_take_too_much_memory_leave_map_out_and_say_so(run: Path, dataset: Dataset) -> None:
+def test_scores_that_take_too_much_memory_are_counted_in_bins(run: Path, dataset: Dataset) -> None:
+    kept = evaluate(run, dataset.path)
+    assert "in bins" not in str(kept)
+    exact = kept.average_precision
     found = evaluate(run, dataset.path, score_memory=0)
-    assert found.average_precision is None
-    assert "mAP            left out: its scores take 0.0 GiB, see --score-memory" in str(found)
-    assert json.loads((run / "report.json").read_text())["average_precision"] is None
+    assert (exact.bin_width, found.average_precision.bin_width) == (0.0, 1 / 64)
+    assert found.average_precision.macro == pytest.approx(exact.macro, abs=0.02)
+    told = "of scores in bins of 1/64 in log odds; exact with --score-memory 0.1"
+    assert told in str(found)
+    written = json.loads((run / "report.json").read_text())["average_precision"]
+    assert written["bin_width"] == 1 / 64
+    assert written["macro"] == found.average_precision.macro
 
 
 def test_a_leaf_is_named_by_the_rule_leaf_however_unsure(run: Path, picture: Path) -> None:
@@ -152,5 +156,4 @@ def test_average_precision_looks_at_all_labels_of_an_image(several: Dataset, tmp
         for batch in loader:
             assert batch.present is not None
             oracle.update(model.classifier(batch.images).sigmoid(), batch.present.int())
-    assert found.average_precision is not None
     assert found.average_precision.macro == pytest.approx(oracle.compute().item(), abs=1e-5)

@@ -56,9 +56,13 @@ def count(batches: list[Batch], levels: Levels = LEVELS) -> Accuracy:
 
 
 def evaluate(
-    batches: list[Batch], scheme: Scheme = Scheme.SEMANTIC, levels: Levels = LEVELS
+    batches: list[Batch],
+    scheme: Scheme = Scheme.SEMANTIC,
+    levels: Levels = LEVELS,
+    *,
+    keep_scores: bool = True,
 ) -> Evaluation:
-    counter = EvaluationCounter(levels, scheme, CPU, keep_scores=True)
+    counter = EvaluationCounter(levels, scheme, CPU, keep_scores=keep_scores)
     for logits, labels in batches:
         counter.update(logits, labels)
     return counter.compute()
@@ -236,26 +240,31 @@ def test_torchmetrics_counts_the_same_on_one_depth() -> None:
 
 @SCHEMES
 @settings(max_examples=15)
-@given(cuts=st.lists(st.integers(1, 59), max_size=6))
-def test_any_split_into_batches_gives_the_same_numbers(scheme: Scheme, cuts: list[int]) -> None:
+@given(cuts=st.lists(st.integers(1, 59), max_size=6), keep_scores=st.booleans())
+def test_any_split_into_batches_gives_the_same_numbers(
+    scheme: Scheme, cuts: list[int], *, keep_scores: bool
+) -> None:
     logits, labels = make_batch(60, seed=1)
     edges = sorted({0, 60, *cuts})
     batches = [(logits[start:end], labels[start:end]) for start, end in pairwise(edges)]
-    assert evaluate(batches, scheme) == evaluate([(logits, labels)], scheme)
+    whole = evaluate([(logits, labels)], scheme, keep_scores=keep_scores)
+    assert evaluate(batches, scheme, keep_scores=keep_scores) == whole
 
 
 @SCHEMES
 @settings(max_examples=15)
-@given(owners=st.lists(st.integers(0, 2), min_size=40, max_size=40))
-def test_counters_of_several_processes_merge_into_one(scheme: Scheme, owners: list[int]) -> None:
+@given(owners=st.lists(st.integers(0, 2), min_size=40, max_size=40), keep_scores=st.booleans())
+def test_counters_of_several_processes_merge_into_one(
+    scheme: Scheme, owners: list[int], *, keep_scores: bool
+) -> None:
     logits, labels = make_batch(40, seed=2)
-    whole = EvaluationCounter(LEVELS, scheme, CPU, keep_scores=True)
+    whole = EvaluationCounter(LEVELS, scheme, CPU, keep_scores=keep_scores)
     for process in range(3):
         own = torch.tensor(owners) == process
-        part = EvaluationCounter(LEVELS, scheme, CPU, keep_scores=True)
+        part = EvaluationCounter(LEVELS, scheme, CPU, keep_scores=keep_scores)
         part.update(logits[own], labels[own])
         whole.merge(part)
-    assert whole.compute() == evaluate([(logits, labels)], scheme)
+    assert whole.compute() == evaluate([(logits, labels)], scheme, keep_scores=keep_scores)
 
 
 def test_a_class_that_no_image_is_labelled_with_is_no_answer() -> None:
@@ -283,6 +292,21 @@ def test_permuting_the_classes_changes_no_metric(scheme: Scheme, tree: Tree, see
     before = evaluate([(logits, labels)], scheme, make_levels(tree))
     after = evaluate([(moved, torch.tensor(new)[labels])], scheme, permuted)
     assert numbers_in(asdict(after)) == pytest.approx(numbers_in(asdict(before)), abs=1e-5)
+
+
+@settings(max_examples=25)
+@given(tree=forests(), seed=SEEDS)
+def test_a_constant_added_within_a_depth_changes_no_figure_of_a_semantic_model_but_top_1(
+    tree: Tree, seed: int
+) -> None:
+    levels = make_levels(tree)
+    logits, labels = make_batch(20, seed, len(tree.ids))
+    shifts = 3 * torch.randn(levels.num_depths, generator=torch.Generator().manual_seed(seed))
+    shifted = logits + shifts[torch.from_numpy(levels.depth_C)]
+    before, after = (asdict(evaluate([(each, labels)], levels=levels)) for each in (logits, shifted))
+    for found in (before, after):  # these compare logits of several depths
+        del found["accuracy"]["top1"], found["accuracy"]["top5"]
+    assert numbers_in(after) == pytest.approx(numbers_in(before), abs=1e-5)
 
 
 @SCHEMES
@@ -322,7 +346,6 @@ def test_perfect_logits_score_one_everywhere() -> None:
         assert (mistakes.precision, mistakes.recall, mistakes.f1) == (1.0, 1.0, 1.0)
     assert [at.error for at in found.calibration] == [0.0, 0.0, 0.0]
     assert found.coverage[-1].exact == 1.0
-    assert found.average_precision is not None
     assert found.average_precision.classes == 9
     assert found.average_precision.macro == pytest.approx(1.0)
 
@@ -352,7 +375,7 @@ def tensors_in(value: object) -> Iterator[torch.Tensor]:
         yield from tensors_in(list(vars(value).values()))
 
 
-def test_all_metrics_of_imagenet_21k_need_less_than_20_mb() -> None:
+def test_all_metrics_of_imagenet_21k_need_less_than_140_mb() -> None:
     ids = Path(timm.__file__).parent / "data/_info/imagenet21k_miil_synsets.txt"
     levels = make_levels(build_from_wordnet(tuple(ids.read_text().split())))
     assert levels.num_classes == 11221
@@ -360,4 +383,6 @@ def test_all_metrics_of_imagenet_21k_need_less_than_20_mb() -> None:
     counter.update(*make_batch(4, 0, 11221))
     tensors = list(tensors_in(counter))
     assert len(tensors) > 20
-    assert sum(tensor.nbytes for tensor in tensors) < 20e6
+    sizes = [tensor.nbytes for tensor in tensors]
+    assert sum(sizes) < 140e6
+    assert sum(sizes) - max(sizes) < 20e6  # the bins of the average precision are the largest by far

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import forests
+from torch.nn.functional import logsigmoid
 from torchmetrics.classification import MultilabelAveragePrecision
 
 from hypernym.hierarchy.levels import make_levels
@@ -17,12 +19,13 @@ from hypernym.metrics.precision import (
     UNKNOWN,
     AveragePrecision,
     AveragePrecisionCounter,
+    BinnedPrecisionCounter,
     TreeTargets,
     count_bytes,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from hypernym.hierarchy.tree import Tree
 
@@ -43,6 +46,20 @@ def measure(scores: torch.Tensor, targets: torch.Tensor) -> AveragePrecision:
     counter = AveragePrecisionCounter()
     counter.update(scores, targets)
     return counter.compute()
+
+
+def make_odds(seed: int, highest: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log odds of 30 images and 6 classes in the middle of bins up to `highest`, and targets."""
+    generator = torch.Generator().manual_seed(seed)
+    bins = torch.randint(-highest, highest, (30, 6), generator=generator)
+    return (bins + 0.5) / 64, torch.randint(UNKNOWN, 2, (30, 6), generator=generator)
+
+
+def count_bins(batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> BinnedPrecisionCounter:
+    counter = BinnedPrecisionCounter(6, CPU)
+    for log_odds, targets in batches:
+        counter.update(logsigmoid(log_odds), targets)
+    return counter
 
 
 def rank(scores: torch.Tensor, targets: torch.Tensor) -> Ranked:
@@ -141,6 +158,77 @@ def test_the_memory_is_what_is_stated(dtype: torch.dtype) -> None:
         counter.update(*make_scores(seed, 50))
     held = sum(tensor.nbytes for tensor in (*counter.scores, *counter.targets))
     assert held == count_bytes(90, 6, dtype)
+
+
+def test_batches_without_images_are_counted_as_nothing() -> None:
+    nothing = AveragePrecision(0, 0.0, 0.0, 0.0, 0.0)
+    assert measure(torch.zeros(0, 6), torch.zeros(0, 6)) == nothing
+    counter = AveragePrecisionCounter()
+    scores, targets = make_scores(3, 50)
+    for part in (slice(0, 0), slice(0, 30), slice(30, 30)):
+        counter.update(scores[part], targets[part])
+    assert counter.compute() == measure(scores, targets)
+    empty = (torch.zeros(0, 6), torch.zeros(0, 6))
+    assert count_bins([empty]).compute() == replace(nothing, bin_width=1 / 64)
+
+
+@given(seed=SEEDS, highest=st.sampled_from([2, 40, 900]), first_class=st.integers(0, 6))
+def test_bins_give_exactly_what_is_found_of_rounded_scores(
+    seed: int, highest: int, first_class: int
+) -> None:
+    log_odds, targets = make_odds(seed, highest)
+    targets[:, :first_class] = targets[:, :first_class].clamp(max=0)  # classes without a positive
+    rounded = (64 * log_odds).floor().clamp(-768, 511)
+    found, expected = count_bins([(log_odds, targets)]).compute(), measure(rounded, targets)
+    assert found.classes == expected.classes
+    for figure in ("voc2007", "voc2010", "macro", "micro"):
+        assert getattr(found, figure) == pytest.approx(getattr(expected, figure), rel=1e-12)
+
+
+@given(owners=st.lists(st.integers(0, 2), min_size=30, max_size=30))
+def test_bins_of_several_processes_add_up(owners: list[int]) -> None:
+    log_odds, targets = make_odds(5, 100)
+    whole = count_bins([])
+    for process in range(3):
+        own = torch.tensor(owners) == process
+        whole.merge(count_bins([(log_odds[own], targets[own])]))
+    assert torch.equal(whole.counts, count_bins([(log_odds, targets)]).counts)
+
+
+def test_narrower_bins_come_nearer_to_the_exact_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    targets = (torch.rand(2000, 6, generator=generator) < 0.2).int()
+    log_odds = 2 * torch.randn(2000, 6, generator=generator) + 2 * targets - 3
+    exact = measure(log_odds, targets)
+    errors = []
+    for width in (2, 1 / 4, 1 / 64, 1 / 512):
+        monkeypatch.setattr(precision, "BIN_WIDTH", width)
+        monkeypatch.setattr(precision, "NUM_BINS", int(20 / width))
+        found = count_bins([(log_odds, targets)]).compute()
+        assert found.bin_width == width
+        assert found.macro <= exact.macro  # to take scores as equal is to be unsure of their order
+        errors.append(exact.macro - found.macro)
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] > 0.05
+    assert errors[2] < 0.005
+    assert errors[3] < 0.0005
+
+
+def test_chunks_of_bins_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = count_bins([make_odds(6, 100)])
+    whole = counter.compute()
+    monkeypatch.setattr(precision, "CHUNK_BINS", 4 * 1280)  # of the 6 classes first 4, then 2
+    found = counter.compute()
+    assert (found.classes, found.micro) == (whole.classes, whole.micro)
+    assert found.macro == pytest.approx(whole.macro)
+
+
+def test_sure_and_impossible_classes_fall_into_the_outermost_bins() -> None:
+    counter = BinnedPrecisionCounter(1, CPU)
+    surest = torch.tensor([-torch.inf, -1e30, -1e-30, 0.0, 1e-6])[:, None]
+    counter.update(surest, torch.tensor([0, 0, 1, 1, 1])[:, None])
+    assert counter.counts[1, 0].nonzero()[:, 0].tolist() == [0, 1279]
+    assert counter.compute() == AveragePrecision(1, 1.0, 1.0, 1.0, 1.0, 1 / 64)
 
 
 @given(forests(), SEEDS)

@@ -159,6 +159,8 @@ def test_inner_classes_depths_and_ancestors_are_those_that_networkx_finds(
     ("name", "text"),
     [
         ("a.csv", "child,parent\ncat,animal\ndog,animal\nplant,\n"),
+        ("a.csv", "Child; Parent\r\ncat;animal\r\n\r\ndog;animal\r\nplant;\r\n"),
+        ("a.csv", "photos\tPARENT\tchild\n3\tanimal\tcat\n4\tanimal\tdog\n"),
         ("a.json", '{"animal": {"cat": {}, "dog": null}, "plant": {}}'),
         ("a.json", '[{"animal": ["cat", "dog"]}, "plant"]'),
         ("a.json", '[{"id": "animal", "children": [{"id": "cat"}, "dog"]}, {"id": "plant"}]'),
@@ -166,6 +168,7 @@ def test_inner_classes_depths_and_ancestors_are_those_that_networkx_finds(
         ("a.json", '{"child_2_parent": {"cat": "animal", "dog": "animal"}}'),
         ("a.nwk", "((cat,dog)animal,plant);"),
         ("a.newick", "('cat':0.1,dog:2e-3)animal:1;\nplant;\n"),
+        ("a.nwk", "((cat,dog)animal,plant);[a comment] [another]\n"),
         ("a.NWK", "[a comment] (((cat), dog)animal [&&NHX:S=x] , , plant);"),
     ],
 )
@@ -205,6 +208,11 @@ def test_hidden_folders_and_files_are_no_classes(tmp_path: Path) -> None:
         ("a.json", "[" * 100_000, r"cannot be read as JSON"),
         ("a.json", "{}", "there is not one id in it"),
         ("a.csv", "child,parent\n,animal\n", "row 2: 'animal' has no child"),
+        ("a.csv", "", r"a\.csv begins with '': its first line has to name the columns"),
+        ("a.csv", "child,parent\n", "there is not one id in it"),
+        ("a.csv", "cat,animal\n", r"begins with 'cat,animal': its first line .* `child,parent`"),
+        ("a.csv", "child|parent\ncat|animal\n", r"'child\|parent': .* a comma, a semicolon or a tab"),
+        ("a.csv", 'child,parent\ncat,a\n"dog,a\nowl,a\n', r"row 3: 'dog,a.* over several lines: close"),
         ("a.nwk", "", "there is not one id in it"),
         ("a.nwk", "(cat,dog)animal", "semicolon"),
         ("a.nwk", "(cat,dog;", "near ';'"),
@@ -225,6 +233,115 @@ def test_a_missing_taxonomy_and_an_empty_folder_are_refused(tmp_path: Path) -> N
         read_taxonomy(tmp_path / "nowhere")
     with pytest.raises(TreeError, match="not one id"):
         read_taxonomy(tmp_path)
+
+
+# --- networkx -------------------------------------------------------------------------------------
+
+
+def test_a_multigraph_is_read_and_a_name_that_is_none_is_no_name() -> None:
+    graph: nx.MultiDiGraph[str] = nx.MultiDiGraph([("animal", "cat"), ("animal", "cat")])
+    graph.nodes["cat"]["name"] = None
+    taxonomy = read_taxonomy(graph)
+    assert stated(taxonomy) == {"animal": None, "cat": "animal"}
+    assert taxonomy.names == {}
+    assert [finding.kind for finding in check_taxonomy(["cat"], taxonomy)] == ["stated twice"]
+
+
+def test_graphs_without_direction_and_nodes_without_an_id_are_refused() -> None:
+    edges: list[tuple[str, str]] = [("animal", "cat")]
+    for graph in (nx.Graph(edges), nx.MultiGraph(edges)):
+        with pytest.raises(TreeError, match="edges without a direction: give a DiGraph"):
+            read_taxonomy(graph)
+    with pytest.raises(TreeError, match="a node whose id is empty"):
+        read_taxonomy(nx.DiGraph([*edges, ("animal", "")]))
+
+
+# --- ids at two places ----------------------------------------------------------------------------
+
+
+TWO_OTHERS = {
+    "a.json": '{"birds": {"other": {"x": {}}}, "fish": {"other": {"y": {}}}}',
+    "b.json": '[{"id": "birds", "children": [{"id": "other", "children": ["x"]}]}, {"fish": '
+    '{"other": "y"}}]',
+    "a.nwk": "(((x)other)birds,((y)other)fish);",
+    "folders": "birds/other/x fish/other/y",
+}
+
+
+def make(folder: Path, name: str, text: str) -> Taxonomy:
+    """Read a text in the form that its name says, or folders inside folders."""
+    if name != "folders":
+        return read(folder, name, text)
+    for place in text.split():
+        (folder / name / place).mkdir(parents=True)
+    return read_taxonomy(folder / name)
+
+
+@pytest.mark.parametrize("name", TWO_OTHERS)
+def test_two_classes_with_one_id_are_fatal_and_both_places_named(tmp_path: Path, name: str) -> None:
+    taxonomy = make(tmp_path, name, TWO_OTHERS[name])
+    (found,) = [each for each in check_taxonomy(["x", "y"], taxonomy) if each.severity == "fatal"]
+    assert (found.kind, found.class_id) == ("duplicate id", "other")
+    told = "stands at birds/other (above x) and at fish/other (above y)"
+    assert found.sentence == f"{told}: these are two classes with one id, so rename one"
+    with pytest.raises(TreeError, match="'other' stands at birds/other"):
+        build_tree(["x", "y"], taxonomy, Inner.ALL)
+
+
+def test_two_classes_with_one_id_are_a_warning_where_the_dataset_has_neither(tmp_path: Path) -> None:
+    text = TWO_OTHERS["a.json"][:-1] + ', "insects": {"bee": {}}}'
+    taxonomy = read(tmp_path, "a.json", text)
+    found = [f"{each.severity} {each.kind}" for each in check_taxonomy(["bee"], taxonomy)]
+    assert found.count("warning duplicate id") == 1
+    assert not any(line.startswith("fatal") for line in found)
+    assert parents_by_id(build_tree(["bee"], taxonomy, Inner.ALL)) == {"bee": "insects", "insects": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '{"a": {"x": {}}, "b": ["x"]}'),
+        ("a.json", '{"a": {"x": {"y": {}}}, "b": {"x": ["y"]}}'),  # a graph, written out as a tree
+        ("a.json", '{"a": {"x": {"y": {}}}, "b": ["x"]}'),
+        ("a.nwk", "((x)a,(x)b);"),
+        ("folders", "a/x b/x"),
+    ],
+)
+def test_one_class_at_two_places_is_a_warning_and_the_first_counts(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    taxonomy = make(tmp_path, name, text)
+    found = {each.class_id: each for each in check_taxonomy(["x"], taxonomy)}["x"]
+    assert (str(found.severity), found.kind) == ("warning", "duplicate id")
+    assert found.sentence.startswith("stands at a/x and at b/x and is taken as one class: if there are")
+    assert parents_by_id(build_tree(["x"], taxonomy, Inner.ALL)) == {"x": "a", "a": None}
+
+
+@pytest.mark.parametrize(
+    "text", ["((cat,dog)95,(oak,elm)95);", "((cat,dog)100:1,(oak,elm)100)100;", "((cat,dog)0.9,oak)0.9;"]
+)
+def test_support_values_are_not_taken_for_classes(tmp_path: Path, text: str) -> None:
+    taxonomy = read(tmp_path, "a.nwk", text)
+    fatal = [each for each in check_taxonomy(["cat", "oak"], taxonomy) if each.severity == "fatal"]
+    assert fatal[0].kind == "duplicate id"
+    assert "take it out if it is a support value (Newick)" in fatal[0].sentence
+    with pytest.raises(TreeError, match="support value"):
+        build_tree(["cat", "oak"], taxonomy, Inner.ALL)
+
+
+def test_a_number_is_an_id_like_any_other(tmp_path: Path) -> None:
+    taxonomy = read(tmp_path, "a.nwk", "((9606,9598)9604)9443;")
+    assert parents_by_id(build_tree(["9606"], taxonomy, Inner.ALL)) == {
+        "9606": "9604",
+        "9604": "9443",
+        "9443": None,
+    }
+    assert not taxonomy.duplicates
+
+
+def test_a_chain_without_names_may_be_as_deep_as_it_likes(tmp_path: Path) -> None:
+    taxonomy = read(tmp_path, "a.nwk", f"{'(' * 5000}cat{')' * 5000}animal;")
+    assert stated(taxonomy) == {"animal": None, "cat": "animal"}
 
 
 # --- rules and inner classes --------------------------------------------------------------------

@@ -21,7 +21,10 @@ from hypernym.data.classes import ClassTable, save_classes
 from hypernym.data.dataset import CARD_VERSION, open_dataset
 from hypernym.errors import RunError, TreeError, UsageError
 from hypernym.files import write_json
-from hypernym.hierarchy.tree import Inner, load_tree
+from hypernym.hierarchy.exports import export_outline
+from hypernym.hierarchy.outline import make_outline
+from hypernym.hierarchy.taxonomies import read_taxonomy
+from hypernym.hierarchy.tree import ROOT, Inner, Tree, build_tree, load_tree
 from hypernym.hierarchy.wordnet import ParentRule
 from hypernym.training.config import PretrainConfig
 from hypernym.world.archive import draw_world
@@ -132,6 +135,26 @@ def test_check_prints_so_many_of_a_kind_and_json_has_all(grown: Path, capsys: Ca
     ]
 
 
+def test_check_of_a_tree_that_is_built_takes_no_inner(grown: Path, capsys: Capture) -> None:
+    assert main(["tree", "check", str(grown), "--inner", "branching"]) == 2
+    assert "--inner branching says how a taxonomy is built" in capsys.readouterr().err
+    taxonomy = str(grown.with_suffix(".csv"))
+    assert main(["tree", "check", str(grown), "--taxonomy", taxonomy, "--inner", "branching"]) == 0
+    assert "6 classes: 0 fatal, 0 warning" in capsys.readouterr().out
+
+
+def test_check_exits_with_2_where_two_classes_have_one_id(birds: Path, capsys: Capture) -> None:
+    taxonomy = birds.with_suffix(".json")
+    taxonomy.write_text(
+        '{"air": {"other": ["owl", "penguin"]}, "water": {"other": ["pike"]}, "sun": {}}'
+    )
+    assert main(["tree", "check", str(birds), "--taxonomy", str(taxonomy)]) == 2
+    told = "air/other (above owl, penguin) and at water/other (above pike)"
+    assert f"fatal    duplicate id     other: stands at {told}" in capsys.readouterr().out
+    with pytest.raises(TreeError, match=r"birds\.json: 'other' stands at air/other .*so rename one"):
+        tree.build(birds, taxonomy=taxonomy)
+
+
 # --- show ---------------------------------------------------------------------------------------
 
 
@@ -157,7 +180,9 @@ def test_show_draws_the_tree_with_names_ids_and_counts(grown: Path) -> None:
         (["--under", "bird", "--depth", "1"], ["bird"]),
         (["--match", "PI"], ["animal", "water", "pike"]),
         (["--match", "Of The"], ["animal", "water"]),
-        (["--match", "unicorn"], []),
+        (["--match", "pi", "--depth", "2"], ["animal", "water"]),
+        (["--match", "pike", "--depth", "1"], ["animal"]),
+        (["--under", "water", "--match", "pike", "--depth", "1"], ["water"]),
     ],
 )
 def test_show_takes_the_part_asked_for(
@@ -174,6 +199,15 @@ def test_show_counts_what_it_leaves_out(grown: Path) -> None:
 def test_show_names_the_nearest_class(grown: Path) -> None:
     with pytest.raises(TreeError, match=r"id or name 'pengiun' \(did you mean 'penguin'\?\)"):
         tree.show(grown, under="pengiun")
+
+
+def test_show_that_finds_nothing_names_the_nearest_word(grown: Path, capsys: Capture) -> None:
+    assert main(["tree", "show", str(grown), "--match", "Watr"]) == 2
+    assert (
+        "no class shown has 'Watr' in its id or name (did you mean 'water'?)" in capsys.readouterr().err
+    )
+    with pytest.raises(TreeError, match="no class shown has 'owl' in its id or name"):
+        tree.show(grown, under="water", match="owl")
 
 
 def test_show_is_plain_text_unless_it_is_on_a_terminal(
@@ -229,6 +263,18 @@ def test_an_unknown_ending_is_refused_with_those_that_are_known(grown: Path) -> 
         UsageError, match=r"tree\.png names no form .*\.csv, \.json, \.dot, \.nwk, \.html"
     ):
         tree.export(grown, grown / "tree.png")
+
+
+def test_a_tree_too_deep_for_json_is_refused_with_the_forms_that_hold_it(tmp_path: Path) -> None:
+    ids = tuple(f"c{place:04d}" for place in range(5000))
+    deep = Tree(ids, (ROOT, *range(4999)), "by hand", "none")
+    outline = make_outline(deep, ClassTable(ids, ids, *[(1,) * 5000] * 3))
+    with pytest.raises(UsageError, match=r"would have to nest 5,000 depths.* in \.csv or \.nwk"):
+        export_outline(tmp_path / "deep.json", outline, "deep")
+    assert not list(tmp_path.iterdir())
+    for name in ("deep.csv", "deep.nwk"):
+        export_outline(tmp_path / name, outline, "deep")
+        assert build_tree(ids, read_taxonomy(tmp_path / name), Inner.NONE).parents == deep.parents
 
 
 # --- a model over added classes -----------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -66,12 +67,12 @@ class EvaluateReport:
     coverage: tuple[CoveragePoint, ...]
     """By threshold, of the path that `predict` gives."""
 
-    average_precision: AveragePrecision | None
-    """Over the label and its ancestors; classes beneath the label count as unknown. None if the scores
-    would have taken more memory than allowed."""
+    average_precision: AveragePrecision
+    """Over the label and its ancestors; classes beneath the label count as unknown. Of scores in bins if
+    all of them would have taken more memory than allowed."""
 
     score_bytes: int
-    """Memory that the scores for the average precision take."""
+    """Memory that the scores for the exact average precision take."""
 
     several_labels: bool
     """Whether images have several labels: then average precision looks at all of them, and everything
@@ -125,12 +126,15 @@ class EvaluateReport:
 
     def _describe_precision(self) -> str:
         found = self.average_precision
-        if found is None:
-            return f"left out: its scores take {self.score_bytes / GIB:,.1f} GiB, see --score-memory"
-        return (
+        figures = (
             f"{_percent(found.macro)}, micro {_percent(found.micro)}, "
             f"VOC 2007 {_percent(found.voc2007)}, VOC 2010 {_percent(found.voc2010)}"
         )
+        if not found.bin_width:
+            return figures
+        bins = f"of scores in bins of 1/{1 / found.bin_width:g} in log odds"
+        needed = f"exact with --score-memory {math.ceil(10 * self.score_bytes / GIB) / 10:g}"
+        return f"{figures}\n{' ' * 17}{bins}; {needed}"
 
 
 def _percent(share: float) -> str:
@@ -166,7 +170,7 @@ def evaluate(
         device: auto (a GPU if there is one), cpu, cuda ...
         workers: Processes that load images; by default one for each core but one, at most 8.
         score_memory: GiB of memory that the scores for mAP may take, at 5 bytes an image and class; if
-            they take more, mAP is left out.
+            they take more, they are counted in bins, in 10 KiB a class.
     """
     opened = open_dataset(dataset)
     num_images = len(opened.index(split))

@@ -154,9 +154,14 @@ def check(
     Args:
         dataset: A prepared dataset.
         taxonomy: Check this taxonomy over the dataset's classes instead of DATASET/tree.json.
-        inner: As for tree build.
+        inner: As for tree build; for a taxonomy alone.
         limit: How many findings of a kind are printed; 0 for all.
     """
+    if taxonomy is None and inner is not None:
+        raise UsageError(
+            f"--inner {inner} says how a taxonomy is built, and {dataset / 'tree.json'} is built: add "
+            f"--taxonomy, or leave --inner away."
+        )
     opened = open_dataset(dataset)
     findings: list[Finding] = []
     if taxonomy is None:
@@ -229,7 +234,7 @@ def show(
     Args:
         dataset: A dataset with a tree.
         under: Show this class, given by id or name, and what is below it.
-        depth: Show so many depths; what is below them is counted.
+        depth: Show so many depths of these; what is below them is counted.
         match: Show the classes whose id or name contains this text, and what is above them.
     """
     opened = open_dataset(dataset)
@@ -237,10 +242,10 @@ def show(
     entries = make_outline(tree, opened.classes)
     if under is not None:
         entries = take_under(entries, under)
-    if depth is not None:
-        entries = take_depths(entries, depth)
     if match is not None:
         entries = take_matching(entries, match)
+    if depth is not None:
+        entries = take_depths(entries, depth)
     title = f"{dataset / 'tree.json'}: {len(entries):,} of {len(tree.ids):,} classes, {tree.lexicon}"
     return ShowReport(title, entries)
 

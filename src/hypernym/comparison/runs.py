@@ -227,9 +227,8 @@ def _read_pretraining(folder: Path, options: dict[str, Any], document: dict[str,
         SEMANTIC_TOP1: float(accuracy["semantic_top1"]),
         SUMMED: float(document["summed"]["semantic_top1"]),
         EXACT_LEAF: float(document["leaf_mistakes"]["exact"]),
+        MEAN_PRECISION: float(precision["macro"]),
     }
-    if precision is not None:
-        figures[MEAN_PRECISION] = float(precision["macro"])
     return Pretraining(
         folder=folder,
         options=options,

@@ -40,12 +40,23 @@ def check_ending(out: Path) -> None:
 
 
 def export_outline(out: Path, entries: Sequence[Entry], title: str) -> None:
-    """Write an outline in the form that the ending of `out` names."""
+    """Write an outline in the form that the ending of `out` names.
+
+    Raises:
+        UsageError: it is too deep for JSON.
+    """
     match out.suffix.lower():
         case ".csv":
             write_text(out, _to_csv(entries))
         case ".json":
-            write_json(out, "taxonomy", TAXONOMY_VERSION, classes=_nest(entries))
+            try:
+                write_json(out, "taxonomy", TAXONOMY_VERSION, classes=_nest(entries))
+            except RecursionError as cause:
+                depths = 1 + max(entry.depth for entry in entries)
+                raise UsageError(
+                    f"{out} would have to nest {depths:,} depths, which is too deep for JSON: let the "
+                    f"name end in .csv or .nwk."
+                ) from cause
         case ".dot":
             write_text(out, _to_dot(entries, title))
         case ".nwk":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hypernym.errors import nearest
 from hypernym.hierarchy.levels import make_levels
-from hypernym.hierarchy.tree import ROOT, find_cycles, find_orphans
+from hypernym.hierarchy.tree import ROOT, find_clashes, find_cycles, find_orphans
 from hypernym.hierarchy.wordnet import LEXICON, name_of
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ def check_taxonomy(ids: Sequence[str], taxonomy: Taxonomy) -> Iterator[Finding]:
         sentence = f"{taxonomy.lexicon} does not mention this class{hint}"
         yield Finding(Severity.FATAL, "orphan", class_id, sentence)
     known = [class_id for class_id in ids if class_id in taxonomy.parents]
+    clashes = find_clashes(known, taxonomy)
+    for duplicate in taxonomy.duplicates:
+        severity = Severity.FATAL if duplicate in clashes else Severity.WARNING
+        yield Finding(severity, "duplicate id", duplicate.id, str(duplicate))
     for cycle in find_cycles(known, taxonomy.parent_of):
         yield Finding(Severity.FATAL, "cycle", cycle[0], f"stands above itself, {' > '.join(cycle)}")
     for node, ups in taxonomy.parents.items():

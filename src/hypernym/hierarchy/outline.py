@@ -97,7 +97,11 @@ def take_under(entries: Sequence[Entry], wanted: str) -> tuple[Entry, ...]:
 
 
 def take_matching(entries: Sequence[Entry], text: str) -> tuple[Entry, ...]:
-    """Return the entries whose id or name contains a text in either case, and all above them."""
+    """Return the entries whose id or name contains a text in either case, and all above them.
+
+    Raises:
+        TreeError: there is none.
+    """
     parent_of = {entry.id: entry.parent for entry in entries}
     kept: set[str | None] = set()
     for entry in entries:
@@ -106,6 +110,10 @@ def take_matching(entries: Sequence[Entry], text: str) -> tuple[Entry, ...]:
             while node in parent_of and node not in kept:
                 kept.add(node)
                 node = parent_of[node]
+    if not kept:
+        words = (word for entry in entries for word in (entry.id, entry.name, *entry.name.split()))
+        hint = nearest(text.lower(), {word.lower() for word in words})
+        raise TreeError(f"no class shown has {text!r} in its id or name{hint}.")
     return tuple(entry for entry in entries if entry.id in kept)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from hypernym.hierarchy.taxonomies import Taxonomy
+    from hypernym.hierarchy.taxonomies import Duplicate, Taxonomy
 
 TREE_VERSION = 1
 ROOT = -1
@@ -116,7 +116,8 @@ def build_tree(ids: Sequence[str], taxonomy: Taxonomy, inner: Inner) -> Tree:
     """Build the tree of classes (given in label order) from a taxonomy.
 
     Raises:
-        TreeError: the taxonomy does not mention a class, or has a cycle above one.
+        TreeError: the taxonomy does not mention a class, or has above one a cycle or an id that stands
+            for two classes.
     """
     missing = find_orphans(ids, taxonomy)
     if missing:
@@ -125,14 +126,11 @@ def build_tree(ids: Sequence[str], taxonomy: Taxonomy, inner: Inner) -> Tree:
             f"{nearest(missing[0], taxonomy.parents)}: put each below its parent (in a CSV by a row "
             f"`{missing[0]},PARENT`, or `{missing[0]},` for a root)."
         )
+    for clash in find_clashes(ids, taxonomy):
+        raise TreeError(f"{taxonomy.lexicon}: {clash.id!r} {clash}.")
     _refuse_cycles(find_cycles(ids, taxonomy.parent_of))
 
-    parent_of: dict[str, str | None] = {}  # of all that the rule meets on the way up
-    for class_id in ids:
-        node: str | None = class_id
-        while node is not None and node not in parent_of:
-            parent_of[node] = taxonomy.parent_of(node)
-            node = parent_of[node]
+    parent_of = _walk_up(ids, taxonomy)
     added = _choose_inner(parent_of, inner) - set(ids)
     kept = (*ids, *sorted(added))
     index_of = {class_id: index for index, class_id in enumerate(kept)}
@@ -174,6 +172,23 @@ def _choose_inner(parent_of: Mapping[str, str | None], inner: Inner) -> set[str]
 def find_orphans(ids: Iterable[str], taxonomy: Taxonomy) -> list[str]:
     """Return the classes that a taxonomy does not mention."""
     return [class_id for class_id in ids if class_id not in taxonomy.parents]
+
+
+def find_clashes(ids: Iterable[str], taxonomy: Taxonomy) -> list[Duplicate]:
+    """Return the duplicate ids that stand for two classes and are among some classes or above them."""
+    met = _walk_up(ids, taxonomy)
+    return [found for found in taxonomy.duplicates if found.differs and found.id in met]
+
+
+def _walk_up(ids: Iterable[str], taxonomy: Taxonomy) -> dict[str, str | None]:
+    """Return the parent of each class and of all that the rule meets on the way up from them."""
+    parent_of: dict[str, str | None] = {}
+    for class_id in ids:
+        node: str | None = class_id
+        while node is not None and node not in parent_of:
+            parent_of[node] = taxonomy.parent_of(node)
+            node = parent_of[node]
+    return parent_of
 
 
 def find_cycles(ids: Iterable[str], parent_of: Callable[[str], str | None]) -> list[list[str]]:

@@ -24,7 +24,7 @@ class Counter:
     """
 
     counts: torch.Tensor
-    """int64, of any shape, on the device of the logits."""
+    """Integers, of any shape, on the device of the logits."""
 
     def merge(self, other: Self) -> None:
         """Add what another counter of the same tree has counted."""
