@@ -3,8 +3,9 @@
     python benchmarks/scale.py --images 14197122 --classes 21841 --workers 8
 
 Rows are made up: class sizes fall off as ImageNet-21K's do, one image in a hundred is a near duplicate,
-under its class or another. Printed are seconds and the peak of resident memory after each step; of
-several processes that open one index, the memory of all together (each shared page counted once).
+under its class or another. Printed are seconds, those of the processor, and the peak of resident memory
+after each step; of several processes that open one index, the memory of all together (each shared page
+counted once).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import resource
 import tempfile
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +25,10 @@ import pyarrow as pa
 
 from hypernym.data.shards import INDEX_ROW, open_index, save_index
 from hypernym.preparation.convert import hash_text
-from hypernym.preparation.duplicates import Conflicts, DuplicateRule, Duplicates
 from hypernym.preparation.layout import lay_out
+from hypernym.preparation.rules import Recipe, make_rules
 from hypernym.preparation.seen import GATHERED, ROWS_PER_BATCH, open_seen
-from hypernym.preparation.selection import SelectionRule, select
+from hypernym.preparation.selection import select
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +43,10 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=21_841)
     parser.add_argument("--min-images", type=int, default=501)
     parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--recipe", type=Recipe, choices=list(Recipe), default=Recipe.DEFAULT)
+    parser.add_argument("--max-distance", type=int, default=24)
     options = parser.parse_args()
+    rules = make_rules(options.recipe)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "seen.arrow")
         with step("make the rows (not part of a preparation)"):
@@ -55,8 +60,8 @@ def main() -> None:
         with step("select classes and splits, resolve duplicates"):
             selection = select(
                 seen,
-                SelectionRule(options.min_images, 50, 0),
-                DuplicateRule(Duplicates.NEAR, Conflicts.DROP, 24),
+                replace(rules.selection, min_images=options.min_images, val_per_class=50),
+                replace(rules.duplicates, max_distance=options.max_distance),
                 ancestors_of=lambda _: (),
             )
         with step("lay out the shards"):
@@ -75,13 +80,17 @@ def main() -> None:
 @contextmanager
 def step(title: str) -> Iterator[None]:
     """Print how long the block took, and the peak of this process so far."""
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     yield
+    took, worked = time.perf_counter() - began, time.process_time() - worked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     own = int(status["RssAnon"].split()[0]) / 1024
-    took = time.perf_counter() - began
-    print(f"{title:50} {took:8.1f} s   peak {peak:8.0f} MiB, now {own:8.0f} MiB of its own", flush=True)
+    print(
+        f"{title:50} {took:8.1f} s ({worked:.1f} of the processor)   peak {peak:8.0f} MiB, "
+        f"now {own:8.0f} MiB of its own",
+        flush=True,
+    )
 
 
 def write_rows(path: Path, num_images: int, num_classes: int) -> None:
@@ -121,7 +130,6 @@ def make_batch(classes: np.ndarray, start: int, random: np.random.Generator) -> 
         "offset": np.zeros(num, np.int64),
         "size": random.integers(8_000, 30_000, num, np.int32),
         "part": classes.astype(np.int32),
-        "name_rank": np.zeros(num, np.int32),
     }
     arrays = [pa.array(columns[field.name], field.type) for field in GATHERED]
     return pa.RecordBatch.from_arrays(arrays, schema=GATHERED)

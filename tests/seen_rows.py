@@ -48,9 +48,6 @@ def make_seen(rows: Sequence[Row], seed: int = 0) -> Seen:
 
 
 def _describe(rows: Sequence[Row], seed: int) -> list[dict[str, Any]]:
-    names = sorted({(row.part, row.key.encode()) for row in rows})
-    rank = {name: place for place, name in enumerate(names)}
-    first = {part: rank[part, key] for part, key in reversed(names)}
     described = []
     for row in rows:
         sample = sample_key(row.key)
@@ -64,7 +61,6 @@ def _describe(rows: Sequence[Row], seed: int) -> list[dict[str, Any]]:
             "holdout_hash": hash_text(f"{seed}/{row.key}"),
             "order_hash": hash_text(f"{seed}/order/{row.key}"),
             "part": row.part,
-            "name_rank": rank[row.part, row.key.encode()] - first[row.part],
         }
         if row.reason is None:
             found |= {"width": row.width, "height": row.height, "offset": 0, "size": row.size}

@@ -122,9 +122,19 @@ def test_a_file_in_the_place_of_a_folder_is_named(capsys: Capture, world: Path) 
     assert f"{world} is a file" in fails_with(["prepare", world, world, "--resume"], capsys)
 
 
-def test_a_dataset_inside_its_own_source_is_refused(capsys: Capture, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["", "file://", "local://"])
+def test_a_dataset_inside_its_own_source_is_refused(
+    capsys: Capture, tmp_path: Path, scheme: str
+) -> None:
     (tmp_path / "cat").mkdir()
-    assert "lies inside the source" in fails_with(["prepare", tmp_path, tmp_path / "dataset"], capsys)
+    words: list[object] = ["prepare", f"{scheme}{tmp_path}", tmp_path / "dataset"]
+    assert "lies inside the source" in fails_with(words, capsys)
+
+
+def test_the_help_lists_the_values_of_a_choice_as_they_are_written(capsys: Capture) -> None:
+    assert main(["prepare", "--help"]) == 0
+    said = capsys.readouterr().out.replace("│", " ").split()
+    assert {"imagenet21k-p]", "imagenet-1k,", "tar-of-class-tars,", "gzip-tar-of-class-tars,"} <= {*said}
 
 
 def test_a_place_that_cannot_be_written_is_named(capsys: Capture, dataset: Dataset) -> None:

@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import hypergeom
 from strategies import forests
 
 from hypernym.data.rejections import Reason
 from hypernym.hierarchy.taxonomies import Taxonomy
 from hypernym.hierarchy.tree import ROOT, Tree
 from hypernym.preparation.duplicates import (
+    MIN_TABLES,
+    RECALL,
     Conflicts,
     Prints,
     Verdicts,
     group_equal,
     group_similar,
+    plan_tables,
     resolve,
     straddling,
 )
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
 
 BITS = 256
 SURE = 5
-"""Pairs that differ in so many bits or fewer are missed once in 6,000,000,000 times."""
+"""Of few pictures, pairs that differ in so many bits or fewer are missed once in 10^19 times."""
 
 
 # --- which pictures are alike -------------------------------------------------------------------
@@ -134,23 +138,43 @@ def test_a_thousand_pictures_of_the_same_look_are_one_group() -> None:
     assert set(group_similar(make_prints(of), 0).tolist()) == {0}
 
 
-@pytest.mark.parametrize(("distance", "wanted"), [(8, 1.0), (16, 0.995), (20, 0.963), (24, 0.877)])
-def test_near_pairs_are_found_as_often_as_is_said(distance: int, wanted: float) -> None:
+def flip_bits(hashes: NDArray[np.uint64], distance: int) -> NDArray[np.uint64]:
+    """Return the hashes with so many of their bits turned round, drawn at random."""
     chance = np.random.default_rng(distance)
-    num = 5000
-    hashes = chance.integers(0, 1 << 64, (num, 4), np.uint64)
-    places = np.argsort(chance.random((num, BITS)), axis=1)[:, :distance]
-    flipped = np.zeros((num, BITS), np.uint8)
+    places = np.argsort(chance.random((len(hashes), BITS)), axis=1)[:, :distance]
+    flipped = np.zeros((len(hashes), BITS), np.uint8)
     np.put_along_axis(flipped, places, 1, axis=1)
-    others = hashes ^ np.packbits(flipped, axis=1).view(np.uint64)
-    both = np.concatenate([hashes, others])
+    turned: NDArray[np.uint64] = hashes ^ np.packbits(flipped, axis=1).view(np.uint64)
+    return turned
+
+
+@pytest.mark.parametrize("max_distance", [16, 24, 32, 40, 48])
+@pytest.mark.parametrize("nearer", [0, 8])
+def test_near_pairs_are_found_as_often_as_is_said(max_distance: int, nearer: int) -> None:
+    distance, num = max_distance - nearer, 5000
+    hashes = np.random.default_rng(distance).integers(0, 1 << 64, (num, 4), np.uint64)
+    both = np.concatenate([hashes, flip_bits(hashes, distance)])
     prints = Prints(np.arange(2 * num, dtype=np.uint64), both, np.ones(2 * num, np.bool_))
-    group = group_similar(prints, distance)
+    group = group_similar(prints, max_distance)
     assert group[:num].tolist() == list(range(num))
     found = group[num:] == np.arange(num)
     assert np.all(found | (group[num:] == np.arange(num, 2 * num)))
+    num_bits, num_tables = plan_tables(2 * num, max_distance)
+    wanted = 1 - hypergeom.sf(0, BITS, distance, num_bits) ** num_tables
+    assert wanted >= RECALL
     # Five standard deviations of so many pairs.
     assert abs(found.mean() - wanted) <= 5 * (wanted * (1 - wanted) / num) ** 0.5 + 0.001
+
+
+@pytest.mark.parametrize("num", [2, 10_000, 14_197_122])
+@pytest.mark.parametrize("max_distance", [0, 8, 16, 24, 32, 48])
+def test_there_are_no_more_tables_than_it_takes_to_find_enough(num: int, max_distance: int) -> None:
+    num_bits, num_tables = plan_tables(num, max_distance)
+    assert 8 <= num_bits <= 24
+    assert 2**num_bits > min(num, 2**23)  # few others agree by chance
+    misses = float(hypergeom.sf(0, BITS, max_distance, num_bits))
+    assert misses**num_tables <= 1 - RECALL
+    assert num_tables == MIN_TABLES or misses ** (num_tables - 1) > 1 - RECALL
 
 
 # --- which of them stay -------------------------------------------------------------------------

@@ -204,6 +204,14 @@ ORIENTED = {
 # --- what is made of the others -----------------------------------------------------------------
 
 
+@pytest.mark.parametrize("white", [1, 255])
+def test_a_picture_of_fractions_is_refused_for_nothing_says_what_white_is(white: int) -> None:
+    grey = np.linspace(0, white, 64 * 64, dtype=np.float32).reshape(64, 64)
+    rejected = prepare_image(encode(Image.fromarray(grey), "TIFF"), ImagePolicy(32, Resize.SQUISH, 95))
+    assert isinstance(rejected, Rejected)
+    assert rejected.sentence == "undecodable (pixels are fractions, and nothing says what white is)"
+
+
 def grey_in_16_bits(image: Image.Image, order: str) -> Image.Image:
     values = np.asarray(image.convert("L")).astype(f"{order}u2") * 257
     mode = "I;16" if order == "<" else "I;16B"

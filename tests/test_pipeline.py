@@ -25,6 +25,7 @@ from hypernym.data.dataset import Dataset, open_dataset
 from hypernym.data.images import ImagePolicy, Resize
 from hypernym.data.shards import open_index
 from hypernym.errors import DatasetError, OutputError, SourceError
+from hypernym.files import open_whole
 from hypernym.preparation import convert, pack, pipeline
 from hypernym.preparation import plan as plans
 from hypernym.preparation.duplicates import Conflicts, DuplicateRule, Duplicates
@@ -405,6 +406,20 @@ def test_a_resumed_run_clears_away_the_files_that_a_kill_left_half_written(
     assert any(is_leftover(name) for folder in runs for name in files_in(folder))
     for moment, files in resumed.items():
         assert [name for name in files if is_leftover(name)] == [], f"killed at write {moment}"
+
+
+def test_containers_that_share_a_folder_and_have_equal_process_ids_do_not_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    with open_whole(tmp_path / "rows") as one:
+        one.write(b"one")
+        with open_whole(tmp_path / "rows") as other:
+            assert len(files_in(tmp_path)) == 2
+            assert all(map(is_leftover, files_in(tmp_path)))
+            other.write(b"other")
+        one.write(b" whole")
+    assert files_in(tmp_path) == {"rows": b"one whole"}
 
 
 def test_a_killed_run_is_never_taken_for_a_dataset(killed: tuple[Path, list[Path]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -11,24 +12,28 @@ import subprocess
 import sys
 import tarfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import webdataset
 from PIL import Image
 
+from hypernym.cli import main
 from hypernym.commands.prepare import PrepareReport, ShareReport, prepare
 from hypernym.data.classes import load_classes
 from hypernym.data.dataset import Dataset, open_dataset
+from hypernym.data.rejections import RejectionError
 from hypernym.errors import DatasetError, OutputError, SourceError, UsageError
 from hypernym.preparation import convert
+from hypernym.preparation.sources.places import reader_of_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from hypernym.preparation.sources.part import Part
+    from hypernym.data.images import ImagePolicy
+    from hypernym.preparation.sources.part import Part, SourceImage
 
 SMALL = {"min_images": 3, "val_per_class": 1, "size": 32, "workers": 1}
 """Options for sources of few, small pictures."""
@@ -415,6 +420,167 @@ def test_as_many_parts_as_allowed_may_fail_and_stand_in_the_report(
     assert made.classes.ids == ("ant", "cow")
     assert rejected(made)["bee"] in {"failed part", "rare class"}
     assert made.card["images_rejected"]["failed part"] == 1
+
+
+def test_parts_that_failed_beyond_the_limit_are_all_tried_again_at_the_next_start(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of them must not stand there as done: its class would be lost for good."""
+    expected = files_in(make(folders, tmp_path / "whole").path)
+    fail_at(monkeypatch, "ant", "bee")
+    for shard in (None, "0/2", "1/2"):
+        if shard == "1/2":  # the part of bees: its share is within the limit of no failure at all
+            monkeypatch.undo()
+            fail_at(monkeypatch, "bee")
+        with pytest.raises(SourceError, match=r"(?s)could not be worked through.*Input/output"):
+            make(
+                folders,
+                tmp_path / "dataset",
+                max_failures=0 if shard else 1,
+                resume=True,
+                **({"shard": shard} if shard else {}),
+            )
+        assert not set(tmp_path.glob("dataset/.work/parts.json"))
+    monkeypatch.undo()
+    assert files_in(make(folders, tmp_path / "dataset", resume=True).path) == expected
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the disk fail at the parts of some names."""
+    original = convert._convert_images
+
+    def convert_or_fail(part: Part, rule: convert.ConvertRule) -> object:
+        if part.name in names:
+            raise OSError(5, "Input/output error", part.name)
+        return original(part, rule)
+
+    monkeypatch.setattr(convert, "_convert_images", convert_or_fail)
+
+
+# --- a source that goes away --------------------------------------------------------------------
+
+
+def make_source(kind: str, folder: Path) -> tuple[str, Path]:
+    """Write three classes in a layout; return what is given as the source, and the mount that has it."""
+    mount = folder / "mount"
+    of_classes = {name: pictures(number, 6, name) for number, name in enumerate(("ant", "bee", "cow"))}
+    write_classes(mount / "photos", **of_classes)
+    names = [f"photos/{class_id}/{name}" for class_id, named in of_classes.items() for name in named]
+    match kind:
+        case "folders":
+            return str(mount / "photos"), mount
+        case "mounted folders":
+            return str(mount / "photos"), mount / "photos"
+        case "list":
+            lines = [f"{name},{name.split('/')[1]}\n" for name in names]
+            (mount / "list.csv").write_text("path,label\n" + "".join(lines))
+            return str(mount / "list.csv"), mount
+        case "list elsewhere":
+            lines = [f"{mount / name},{name.split('/')[1]}\n" for name in names]
+            (folder / "list.csv").write_text("path,label\n" + "".join(lines))
+            return str(folder / "list.csv"), mount
+        case "table":
+            images = [{"bytes": None, "path": name} for name in names]
+            table = pa.table({"image": images, "label": [name.split("/")[1] for name in names]})
+            pq.write_table(table, mount / "table.parquet", row_group_size=6)
+            return str(mount / "table.parquet"), mount
+        case _:
+            categories = [{"id": number, "name": name} for number, name in enumerate(of_classes)]
+            document = {
+                "images": [{"id": n, "file_name": name} for n, name in enumerate(names)],
+                "annotations": [{"image_id": n, "category_id": n // 6} for n in range(len(names))],
+                "categories": categories,
+            }
+            (mount / "train2018.json").write_text(json.dumps(document))
+            document |= {"images": [], "annotations": []}
+            (mount / "val2018.json").write_text(json.dumps(document))
+            return str(mount), mount
+
+
+KINDS = ["folders", "mounted folders", "list", "list elsewhere", "table", "annotations"]
+
+
+@pytest.mark.parametrize("leaves_empty_folder", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mount_that_goes_away_stops_the_run_which_then_goes_on_to_the_same_bytes(
+    kind: str,
+    leaves_empty_folder: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, mount = make_source(kind, tmp_path)
+    expected = files_in(make(Path(source), tmp_path / "whole").path)
+    original = convert._convert_image
+    seen = 0
+
+    def convert_until_it_goes(image: SourceImage, policy: ImagePolicy) -> object:
+        nonlocal seen
+        seen += 1
+        if seen == 9:
+            mount.rename(tmp_path / "away")
+            if leaves_empty_folder:
+                mount.mkdir()
+        return original(image, policy)
+
+    words = ["prepare", source, str(tmp_path / "made")]
+    words += [
+        word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    with monkeypatch.context() as going:
+        going.setattr(convert, "_convert_image", convert_until_it_goes)
+        assert main(words) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("converting")]
+    assert len(said) == 1
+    assert "could not be worked through, after retries" in said[0]
+    assert "--resume" in said[0]
+    if leaves_empty_folder:
+        mount.rmdir()
+    (tmp_path / "away").rename(mount)
+    assert main([*words, "--resume"]) == 0
+    assert files_in(tmp_path / "made") == expected
+
+
+def test_a_file_that_alone_is_gone_is_a_row(tmp_path: Path) -> None:
+    source, mount = make_source("list", tmp_path)
+    (mount / "photos/bee/bee_2.JPEG").unlink()
+    made = make(Path(source), tmp_path / "made")
+    assert rejected(made) == {"photos/bee/bee_2.JPEG": "unreadable"}
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT])
+def test_a_disk_that_fails_is_an_error_and_a_file_that_refuses_is_a_row(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "1.jpg").write_bytes(picture(1))
+    read = reader_of_file(tmp_path / "1.jpg", tmp_path)
+    said: list[int] = []
+
+    def fail(_: Path) -> bytes:
+        raise OSError(said[0], os.strerror(said[0]))
+
+    monkeypatch.setattr(type(tmp_path), "read_bytes", fail)
+    said[:] = [number]
+    with pytest.raises(SourceError, match=os.strerror(number)):
+        read()
+    said[:] = [errno.EACCES]
+    with pytest.raises(RejectionError, match="unreadable"):
+        read()
+
+
+def test_a_source_of_one_class_is_told_of_with_the_way_to_give_a_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tarfile.open(tmp_path / "voc.tar", "w") as archive:
+        add_member(archive, "labels.csv", b"path,label\n")
+        for name, data in pictures(1, 4).items():
+            add_member(archive, f"JPEGImages/{name}", data)
+    make(tmp_path / "voc.tar", tmp_path / "made")
+    said = capsys.readouterr().err
+    assert "voc.tar are of one class, JPEGImages" in said
+    assert "labels.csv" in said
+    make(write_classes(tmp_path / "two", ant=pictures(1, 4), bee=pictures(2, 4)), tmp_path / "other")
+    assert "of one class" not in capsys.readouterr().err
 
 
 def test_a_full_disk_is_one_sentence_and_a_restart_goes_on(folders: Path, tmp_path: Path) -> None:

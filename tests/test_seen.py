@@ -99,20 +99,12 @@ def split_to_words(value: bytes) -> list[int]:
 
 
 def expect(some_parts: list[Rows]) -> Rows:
-    """Return all rows, with the number of the part and the rank of the name in it."""
-    return [
-        row
-        | {
-            "part": 2 * place,
-            "name_rank": sum(other["key"].encode() < row["key"].encode() for other in part),
-        }
-        for place, part in enumerate(some_parts)
-        for row in part
-    ]
+    """Return all rows, with the number of the part."""
+    return [row | {"part": 2 * place} for place, part in enumerate(some_parts) for row in part]
 
 
 def check_columns(seen: Seen, wanted: Rows) -> None:
-    for name in [*NUMBERS, "part", "name_rank"]:
+    for name in [*NUMBERS, "part"]:
         column = seen.column(name)
         assert column.tolist() == [row[name] or 0 for row in wanted]
         assert column.dtype == GATHERED.field(name).type.to_pandas_dtype()

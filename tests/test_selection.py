@@ -262,9 +262,9 @@ def test_the_first_names_are_those_that_ls_shows_first_in_the_c_locale() -> None
     ]
 
 
-def test_the_first_names_of_each_class_are_held_out_part_by_part() -> None:
+def test_the_first_names_of_a_class_are_held_out_whatever_part_they_lie_in() -> None:
     rows = [
-        Row(f"{part}/{name}", (class_id,), part=part)
+        Row(f"{class_id}/{name}", (class_id,), part=part)
         for part, name, class_id in [
             (1, "a", "x"),
             (1, "b", "y"),
@@ -274,7 +274,109 @@ def test_the_first_names_of_each_class_are_held_out_part_by_part() -> None:
         ]
     ]
     rule = SelectionRule(1, 1, 0, holdout=Holdout.FIRST_NAMES)
-    assert held_out(rows, rule) == ["0/z", "1/a2", "0/w"]
+    assert held_out(rows, rule) == ["x/a", "y/a2", "z/w"]
+
+
+# --- as the official scripts do -----------------------------------------------------------------
+
+
+def split_officially(
+    rows: Sequence[Row], min_images: int, num_val: int
+) -> tuple[set[str], dict[str, Split]]:
+    """Return the classes that the scripts keep, and the split of each file in them.
+
+    In every class folder they count `ls *.JPEG`, and move what `ls | head` shows first.
+    """
+    folders: dict[str, list[str]] = {}
+    for row in rows:
+        folders.setdefault(row.class_ids[0], []).append(row.key)
+    splits = {}
+    kept = set()
+    for class_id, names in folders.items():
+        if sum(name.endswith(".JPEG") for name in names) >= min_images:
+            kept.add(class_id)
+            for place, name in enumerate(sorted(names, key=str.encode)):
+                splits[name] = Split.VAL if place < num_val else Split.TRAIN
+    return kept, splits
+
+
+archives = st.lists(
+    st.tuples(
+        st.sampled_from("abc"),
+        st.integers(0, 30),
+        st.sampled_from([".JPEG", ".JPEG", ".JPEG", ".JPEG", ".txt", ".xml"]),
+        st.sampled_from([None, None, "truncated", "not an image", "not a regular file"]),
+        st.integers(0, 2),
+    ),
+    min_size=10,
+    max_size=40,
+    unique_by=lambda image: image[:3],
+).map(
+    lambda images: [
+        Row(
+            f"{class_id}/{class_id}_{number}{ending}",
+            (class_id,),
+            reason=reason or (None if ending == ".JPEG" else "not an image"),
+            part=part,
+        )
+        for class_id, number, ending, reason, part in images
+    ]
+)
+"""What lies in the folders of three classes, some of it unusable or no image at all."""
+
+
+@given(archives, st.integers(1, 6), st.integers(0, 6))
+@example(
+    [Row("a/1.JPEG", reason="truncated"), Row("a/2.JPEG"), Row("a/3.JPEG")], 3, 1
+)  # the second name is not held out in place of the first
+@example([Row("a/1.JPEG"), *(Row(f"a/{n}.txt", reason="not an image") for n in range(3))], 2, 0)
+def test_by_name_the_official_scripts_and_we_count_and_hold_out_the_same(
+    rows: list[Row], min_images: int, num_val: int
+) -> None:
+    kept, wanted = split_officially(rows, min_images, num_val)
+    rule = SelectionRule(min_images, num_val, 0, Count.NAMES, Holdout.FIRST_NAMES)
+    usable = {row.key: wanted[row.key] for row in rows if row.reason is None and row.key in wanted}
+    if not usable:
+        with pytest.raises(SourceError):
+            select_images(rows, rule)
+        return
+    selection = select_images(rows, rule)
+    assert set(selection.kept) == kept
+    found = splits_of(rows, selection)
+    assert {key: split for key, split in found.items() if split is not Split.DROPPED} == usable
+
+
+@pytest.mark.parametrize(
+    ("key", "reason", "counts"),
+    [
+        ("a/1.JPEG", None, True),
+        ("a/1.jpg", "truncated", True),
+        ("a/1.PNG", "not an image", True),
+        ("a/1.JPEG.txt", "not an image", False),
+        ("a/1.dat", None, False),
+        ("a/JPEG", "not an image", False),
+        ("a.JPEG/README", "not an image", False),
+        ("train.v1/17", None, True),  # a row of a table
+        ("train.v1/17", "truncated", True),
+        ("a.tar", "damaged archive", False),
+        ("a", "failed part", False),
+    ],
+)
+def test_a_name_counts_that_is_an_images_or_a_rows_of_a_table(
+    key: str, reason: str | None, *, counts: bool
+) -> None:
+    rows = [Row(key, reason=reason), Row("b.jpg", ("b",))]
+    selection = select_images(rows, SelectionRule(1, 0, 0, Count.NAMES))
+    assert selection.kept == (("a", "b") if counts else ("b",))
+
+
+def test_a_row_that_stands_for_a_lost_part_is_none_of_the_first_names() -> None:
+    lost = [Row("a.tar", reason="damaged archive"), Row("a", reason="failed part")]
+    rows = [*lost, *(Row(f"a/{number}.JPEG") for number in range(4))]
+    assert held_out(rows, SelectionRule(1, 2, 0, Count.NAMES, Holdout.FIRST_NAMES)) == [
+        "a/0.JPEG",
+        "a/1.JPEG",
+    ]
 
 
 # --- splits that the source states --------------------------------------------------------------

@@ -19,7 +19,6 @@ from source_files import (
     names_below,
     parts_of,
     photo,
-    read,
     tar_of,
     walk,
     walk_part,
@@ -62,7 +61,7 @@ def test_the_class_tars_of_gnu_tar_are_read_from_a_folder_a_tar_and_under_gzip(
     layouts = [
         open_source(str(tmp_path / name)).layout for name in ("tars", "whole.tar", "whole.tar.gz")
     ]
-    assert layouts == [Layout.CLASS_TARS, Layout.TAR_OF_TARS, Layout.GZIP_TAR_OF_TARS]
+    assert layouts == [Layout.CLASS_TARS, Layout.TAR_OF_CLASS_TARS, Layout.GZIP_TAR_OF_CLASS_TARS]
 
 
 def test_the_tar_of_tiny21k_is_read_in_place_and_in_one_pass_under_gzip(
@@ -174,16 +173,18 @@ def test_a_mount_that_goes_away_during_the_walk_is_a_sentence(
     with pytest.raises(SourceError, match=r"source\.tar cannot be read \(Stale file handle\)"):
         next(images)
     with pytest.raises(SourceError, match=r"source\.tar cannot be read \(Stale file handle\)"):
-        parts_of(tmp_path / "source.tar", Layout.TAR_OF_TARS)
+        parts_of(tmp_path / "source.tar", Layout.TAR_OF_CLASS_TARS)
 
 
-def test_an_image_that_cannot_be_read_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_whose_disk_fails_is_an_error_and_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (part,) = parts_of(write_class_tar(tmp_path, tar_of(("1.JPEG", b"1"))))
     images = part.images()
     image = next(images)
     monkeypatch.setattr(os, "pread", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
-    row = read(image)
-    assert (row.content, row.detail) == (Reason.UNREADABLE, "Input/output error")
+    with pytest.raises(SourceError, match=r"1\.JPEG cannot be read \(Input/output error\)"):
+        image.read()
 
 
 @pytest.mark.parametrize("scheme", ["file://", "memory://"])

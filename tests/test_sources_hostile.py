@@ -290,7 +290,7 @@ def test_a_tar_cut_at_any_block_gives_what_is_whole_and_says_what_is_lost(
         parts_of(tmp_path / "cut.tar")
     (tmp_path / "whole.tar").write_bytes(tar_of(("swan.tar", CUT))[: length + BLOCK])
     with pytest.raises(SourceError, match=r"whole\.tar is not a whole, plain tar .*get it anew"):
-        parts_of(tmp_path / "whole.tar", Layout.TAR_OF_TARS)
+        parts_of(tmp_path / "whole.tar", Layout.TAR_OF_CLASS_TARS)
 
 
 def test_an_outer_tar_whose_rest_was_never_downloaded_is_refused(tmp_path: Path) -> None:
@@ -428,7 +428,7 @@ SEEDS = [
     tar_of(("1.jpg", b"1"), ("1.cls", b"7"), ("2.json", b'{"label": [1, "a"]}'), ("2.png", b"2")),
     tar_of((member_with_pax(GNU_sparse_map="0,1", size="1"), b"x"), ("a/2.jpg", b"2")),
 ]
-LAYOUTS = [None, Layout.TAR_OF_TARS, Layout.FOLDER_TAR, Layout.WEBDATASET]
+LAYOUTS = [None, Layout.TAR_OF_CLASS_TARS, Layout.FOLDER_TAR, Layout.WEBDATASET]
 
 
 @st.composite

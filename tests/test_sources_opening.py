@@ -79,11 +79,29 @@ def test_a_folder_of_two_layouts_is_refused_until_one_is_stated(
 
 
 @pytest.mark.parametrize(
+    "names",
+    [
+        ["plain_text/train-00000-of-00001.parquet", "README.md"],
+        ["default/train/0000.parquet", "default/test/0000.parquet"],
+        ["large/train/0.parquet", "small/train/0.parquet"],
+    ],
+)
+def test_a_folder_of_configurations_of_the_hub_says_which_folder_to_give(
+    names: list[str], tmp_path: Path
+) -> None:
+    make(tmp_path, *names)
+    inner = tmp_path / names[0].split("/")[0]
+    with pytest.raises(SourceError, match=f"give one of these folders, as {inner}"):
+        open_source(str(tmp_path))
+    assert open_source(str(inner)).layout is Layout.PARQUET
+
+
+@pytest.mark.parametrize(
     ("content", "layout"),
     [
-        (tar_of(("swan.tar", CLASS_TAR)), Layout.TAR_OF_TARS),
-        (tar_of(("README", b""), ("x/swan.tar", CLASS_TAR), ("x/1.jpg", b"")), Layout.TAR_OF_TARS),
-        (gzip.compress(tar_of(("swan.tar", CLASS_TAR))), Layout.GZIP_TAR_OF_TARS),
+        (tar_of(("swan.tar", CLASS_TAR)), Layout.TAR_OF_CLASS_TARS),
+        (tar_of(("README", b""), ("x/swan.tar", CLASS_TAR), ("x/1.jpg", b"")), Layout.TAR_OF_CLASS_TARS),
+        (gzip.compress(tar_of(("swan.tar", CLASS_TAR))), Layout.GZIP_TAR_OF_CLASS_TARS),
         (tar_of(("README", b""), ("swan/1.jpg", b"1")), Layout.FOLDER_TAR),
         (tar_of(("swan/1.jpg", b"1"), ("swan/1.xml", b"box")), Layout.FOLDER_TAR),
         (SHARD, Layout.WEBDATASET),
@@ -170,7 +188,7 @@ def test_a_stated_layout_wins_over_looking(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("layout", "address"),
-    [(Layout.CLASS_FOLDERS, "a.csv"), (Layout.TAR_OF_TARS, "folder"), (Layout.PARQUET, "a.csv")],
+    [(Layout.CLASS_FOLDERS, "a.csv"), (Layout.TAR_OF_CLASS_TARS, "folder"), (Layout.PARQUET, "a.csv")],
 )
 def test_a_stated_layout_that_is_not_there_is_a_sentence(
     layout: Layout, address: str, tmp_path: Path

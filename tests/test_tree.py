@@ -1,5 +1,6 @@
 import json
 import lzma
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -201,20 +202,19 @@ def test_a_class_that_the_file_does_not_mention_is_named_with_the_nearest_and_th
         build_from_edges(["bird", "swan"], edges)
 
 
-@pytest.mark.parametrize("header", ["kind,parent", "child,above", "child;parent"])
+@pytest.mark.parametrize("header", ["kind,parent", "child,above", "child|parent", ""])
 def test_a_file_without_the_two_columns_is_refused_with_the_line_it_needs(
     header: str, tmp_path: Path
 ) -> None:
     edges = write_edges(tmp_path, "swan,bird", header=header)
-    with pytest.raises(TreeError, match=r"taxonomy\.csv needs a first line `child,parent`"):
+    with pytest.raises(TreeError, match=rf"begins with '{re.escape(header)}': its .*`child,parent`"):
         build_from_edges(["swan"], edges)
 
 
-@pytest.mark.parametrize("content", [b"", b"child,parent\n"])
-def test_a_file_without_edges_is_refused_with_what_it_needs(content: bytes, tmp_path: Path) -> None:
+def test_a_file_without_edges_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "taxonomy.csv"
-    path.write_bytes(content)
-    with pytest.raises(TreeError, match=r"taxonomy\.csv needs .* a row for each edge"):
+    path.write_bytes(b"child,parent\n")
+    with pytest.raises(TreeError, match=r"taxonomy\.csv holds no taxonomy"):
         build_from_edges(["swan"], path)
 
 

@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
 from hypernym import __version__
@@ -28,9 +28,20 @@ EXIT_INTERRUPTED = 130
 EXIT_UNHEARD = 141
 """What a shell gives for a program that a closed pipe ended."""
 
+
+def _word_of(name: str) -> str:
+    """Return what a Python name is on the command line: `min_images`, `IMAGENET21K_P`.
+
+    Of an enumeration this is the value of the member. (What cyclopts does by itself would part letters
+    from digits: imagenet21-k-p.)
+    """
+    return name.lower().replace("_", "-").strip("-")
+
+
 app = App(
     name="hypernym",
     help="Train image models on labels that form a tree.",
+    default_parameter=Parameter(name_transform=_word_of),
     help_epilogue="`hypernym COMMAND --help` lists the options of a command. "
     "Every command takes --json, to print its result for a program.",
     version=__version__,

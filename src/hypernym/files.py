@@ -10,8 +10,8 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import time
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
@@ -41,11 +41,11 @@ UNWRITABLE = {
 def open_whole(path: Path) -> Iterator[IO[bytes]]:
     """Open `path` for writing so that it appears whole, or not at all.
 
-    The temporary name holds the process id: two processes that write the same file do not meet, and
-    the last one wins. An error inside the block removes the temporary file; a kill leaves it behind,
-    where nothing reads it.
+    The temporary name is random: two processes that write the same file do not meet, on whatever
+    machines and in whatever containers, and the last one wins. An error inside the block removes the
+    temporary file; a kill leaves it behind, where nothing reads it.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         with temporary.open("wb") as stream:
             yield stream
@@ -65,6 +65,14 @@ def open_whole(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return a name beside `path` that nobody else takes: `.NAME.RANDOM.tmp`.
+
+    A process id would not do: containers that share a folder have the same ones.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
 
 
 def sync_folder(folder: Path) -> None:
@@ -194,8 +202,7 @@ def recover_folder(folder: Path) -> None:
     for leftover in (new, old):
         if leftover.exists():
             # A network disk keeps files that are being read elsewhere: then the name at least is free.
-            aside = leftover.with_name(f"{leftover.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
-            shutil.rmtree(leftover.rename(aside), ignore_errors=True)
+            shutil.rmtree(leftover.rename(temporary_beside(leftover)), ignore_errors=True)
 
 
 def whole_folder(folder: Path) -> Path:

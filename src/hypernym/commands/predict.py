@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, validate_call
 
 from hypernym.engine import count_loaders
 from hypernym.errors import OutputError, UsageError
-from hypernym.files import digest_files, make_folder
+from hypernym.files import digest_files, make_folder, temporary_beside
 from hypernym.hierarchy.rule import Rule
 from hypernym.progress import show_progress
 
@@ -170,7 +170,7 @@ def _check_files(out: Path | None, embed: Path | None, *, resume: bool) -> None:
 def _check_place(file: Path) -> None:
     """Make the folder of a result, and find out whether the result can be written there."""
     make_folder(file.parent)
-    probe = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    probe = temporary_beside(file)
     try:
         probe.touch()
         probe.unlink()

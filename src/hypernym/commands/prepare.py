@@ -25,6 +25,7 @@ from hypernym.preparation.rules import PrepareRules, Recipe, make_rules
 from hypernym.preparation.selection import Count, Holdout
 from hypernym.preparation.sources.opening import open_source
 from hypernym.preparation.sources.part import Layout
+from hypernym.preparation.sources.places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +102,7 @@ def prepare(
     taxonomy: Path | None = None,
     duplicates: Duplicates | None = None,
     conflicts: Conflicts | None = None,
-    max_distance: Annotated[int, Field(ge=0, le=64)] | None = None,
+    max_distance: Annotated[int, Field(ge=0, le=48)] | None = None,
     against: tuple[Path, ...] = (),
     size: Annotated[int, Field(ge=8, le=4096)] | None = None,
     resize: Resize | None = None,
@@ -138,7 +139,8 @@ def prepare(
         duplicates: near (the default: of equal and nearly equal pictures one stays), exact, keep (all
             stay, on one side of the split), or ignore (imagenet21k-p).
         conflicts: A picture under unrelated classes: drop (the default) or keep-all-labels.
-        max_distance: Nearly equal: so many of 256 bits of the perceptual hash differ (default 24).
+        max_distance: Nearly equal: so many of 256 bits of the perceptual hash differ (default 24, up to
+            48).
         against: Datasets whose val and test pictures must not be in this one.
         size: Pixels of a side of the stored images (default 224); an image that lies within stays as
             it is.
@@ -173,7 +175,8 @@ def prepare(
     check_engine(engine)
     share = _parse_share(shard) if shard else None
     check_vacant(dataset, resume=resume or share is not None, what="dataset")
-    if dataset.resolve().is_relative_to(Path(str(source)).resolve()):
+    place = place_of(str(source))
+    if isinstance(place, Path) and dataset.resolve().is_relative_to(place.resolve()):
         raise OutputError(f"{dataset} lies inside the source {source}: give a folder outside of it.")
     others = [open_dataset(path) for path in against]
     job = Preparation(

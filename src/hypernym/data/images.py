@@ -4,6 +4,7 @@ What is handled, and how:
     size      known from the header before anything is decoded; over `MAX_PIXELS` is refused
     JPEG      decoded by libjpeg-turbo, large photos at 1/2, 1/4 or 1/8 of their size (scaled DCT)
     others    PNG, WebP, GIF (first frame), BMP, TIFF, CMYK, 16-bit, palette, grey: by Pillow, to RGB
+    fractions refused (a TIFF of floating-point numbers does not say what white is: 1, 255 ...)
     alpha     laid on white
     EXIF      the picture is turned as its orientation says, and the tag is dropped
     channels  pixels are RGB (H, W, 3), or of JPEGs to be stored RGBX (H, W, 4): X is never looked at,
@@ -419,6 +420,8 @@ def _decode_other(data: bytes) -> Pixels:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise RejectionError(Reason.UNDECODABLE, "pixels are fractions, and nothing says what white is")
     if image.mode.startswith("I;16") or image.mode == "I":
         return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:

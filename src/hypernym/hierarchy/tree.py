@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from hypernym.hierarchy.taxonomies import Duplicate, Taxonomy
+    from hypernym.hierarchy.nesting import Duplicate
+    from hypernym.hierarchy.taxonomies import Taxonomy
 
 TREE_VERSION = 1
 ROOT = -1

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from hypernym.errors import OutputError, UsageError
-from hypernym.files import make_folder, open_whole, read_json, write_json
+from hypernym.files import make_folder, open_whole, read_json, temporary_beside, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -119,8 +118,7 @@ class Parts:
 
     def remove(self) -> None:
         """Remove the folder, at once: what is half removed is no part."""
-        aside = self.folder.with_name(f"{self.folder.name}.{os.getpid()}.tmp")
-        shutil.rmtree(self.folder.rename(aside), ignore_errors=True)
+        shutil.rmtree(self.folder.rename(temporary_beside(self.folder)), ignore_errors=True)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}{ENDING}"

@@ -3,7 +3,8 @@
 Found: bytes that are equal, and pictures whose perceptual hashes differ in few bits. Hashes are not
 compared each with each: in each of a number of tables the hashes are sorted by a few of their bits,
 and only neighbours that agree in all of these are compared (locality-sensitive hashing by sampling
-bits: Gionis, Indyk and Motwani, 1999).
+bits: Gionis, Indyk and Motwani, 1999). So a near pair may be missed; how many tables are made follows
+from how rarely it should be.
 
 Resolved: of a picture under a class and under its ancestors, the deepest label stays. Under classes
 of which none stands above all others, the picture says nothing certain and goes, or keeps all labels.
@@ -11,12 +12,14 @@ of which none stands above all others, the picture says nothing certain and goes
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hypernym.data.fingerprint import FINGERPRINT_BYTES
 from hypernym.data.rejections import Reason
 
 if TYPE_CHECKING:
@@ -26,8 +29,14 @@ if TYPE_CHECKING:
 
     from hypernym.preparation.seen import LabelsOfImages
 
-TABLES = 24
-SAMPLED_BITS = 24
+HASH_BITS = 8 * FINGERPRINT_BYTES
+RECALL = 0.95
+"""Pairs that differ in just as many bits as may differ are found as often as this; nearer ones more
+often."""
+
+MIN_TABLES = 24
+MIN_SAMPLED_BITS = 8
+MAX_SAMPLED_BITS = 24
 NEIGHBOURS = 16
 """Hashes that agree in the sampled bits are each compared with so many of those that follow."""
 
@@ -65,7 +74,8 @@ class DuplicateRule:
     duplicates: Duplicates
     conflicts: Conflicts
     max_distance: int
-    """Nearly equal: so many of the 256 bits of the perceptual hash may differ."""
+    """Nearly equal: so many of the 256 bits of the perceptual hash may differ, 0 to 48. (At
+    64 bits, 14 million pictures would take thousands of tables.)"""
 
 
 class Prints(NamedTuple):
@@ -89,16 +99,34 @@ def group_equal(prints: Prints) -> NDArray[np.int64]:
 def group_similar(prints: Prints, max_distance: int) -> NDArray[np.int64]:
     """Return for each image the first one that looks the same, also by way of a third one.
 
-    Pairs that differ in 8 of 256 bits are missed once in a million times; those in 16 are found with a
-    probability of 0.995, in 20 with 0.96, in 24 with 0.88: those that matter most are the surest.
+    Pairs that differ in `max_distance` bits are found with a probability of `RECALL` at least. At the
+    default of 24 bits and 14 million pictures that of pairs at 16 bits is 0.9995, and those at 8 bits
+    are missed once in a thousand million times; among fewer pictures all are surer.
     """
-    pairs = [_equal_pairs(prints.digests_N)]
+    group = group_equal(prints)
     rows = np.flatnonzero(prints.has_hash_N)
+    if len(rows) <= 1:
+        return group
     hashes = prints.hashes_NW if len(rows) == len(prints.has_hash_N) else prints.hashes_NW[rows]
+    num_bits, num_tables = plan_tables(len(rows), max_distance)
     random = np.random.default_rng(0)  # the same tables every time
-    for _ in range(TABLES):
-        pairs += [rows[pair] for pair in _similar_pairs(hashes, max_distance, random)]
-    return _connect(len(prints.digests_N), pairs)
+    for _ in range(num_tables):
+        for pairs in _similar_pairs(hashes, max_distance, num_bits, random):
+            group = _join(group, rows[pairs])
+    return group
+
+
+def plan_tables(num: int, max_distance: int) -> tuple[int, int]:
+    """Return how many bits are sampled in each table, and how many tables there are.
+
+    With as many sampled bits as the number of hashes has, about one other agrees by chance. Two hashes
+    agree in them where all are drawn from among the bits that do not differ.
+    """
+    num_bits = min(max(num.bit_length(), MIN_SAMPLED_BITS), MAX_SAMPLED_BITS)
+    chance = math.comb(HASH_BITS - max_distance, num_bits) / math.comb(HASH_BITS, num_bits)
+    if chance == 1:
+        return num_bits, MIN_TABLES
+    return num_bits, max(MIN_TABLES, math.ceil(math.log(1 - RECALL) / math.log1p(-chance)))
 
 
 def _equal_pairs(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -108,11 +136,11 @@ def _equal_pairs(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _similar_pairs(
-    hashes: NDArray[np.uint64], max_distance: int, random: np.random.Generator
+    hashes: NDArray[np.uint64], max_distance: int, num_bits: int, random: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
-    """Give pairs (2, P) of similar hashes that agree in some bits, drawn at random."""
+    """Give pairs (2, P) of similar hashes that agree in so many bits, drawn at random."""
     num_words = hashes.shape[1]
-    sampled = random.choice(64 * num_words, SAMPLED_BITS, replace=False)
+    sampled = random.choice(64 * num_words, num_bits, replace=False)
     masks = np.zeros(num_words, np.uint64)
     np.bitwise_or.at(masks, sampled // 64, np.uint64(1) << (sampled % 64).astype(np.uint64))
     # Odd multipliers spread the sampled bits over one word; a rare clash costs one comparison.
@@ -130,6 +158,15 @@ def _similar_pairs(
         distance = np.bitwise_count(hashes[first] ^ hashes[second]).sum(1)
         near = distance <= max_distance
         yield np.stack([first[near], second[near]])
+
+
+def _join(group_N: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Put together the groups that pairs connect."""
+    groups = group_N[pairs]
+    apart = groups[0] != groups[1]
+    if not apart.any():
+        return group_N
+    return _connect(len(group_N), [groups[:, apart]])[group_N]
 
 
 def _connect(num: int, pairs: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:

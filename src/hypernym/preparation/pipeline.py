@@ -46,7 +46,7 @@ from hypernym.preparation.plan import (
 from hypernym.preparation.report import Step, Throughput, make_jpeg_reader, write_report
 from hypernym.preparation.seen import gather_seen, open_seen
 from hypernym.preparation.selection import Split, select
-from hypernym.progress import show_progress
+from hypernym.progress import say, show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -148,10 +148,11 @@ def _convert(job: Preparation) -> tuple[int, int]:
         names = read_json(listing, "parts", PLAN_VERSION, OutputError)["parts"]
         if all(name is None or table_path(job.work, place).exists() for place, name in enumerate(names)):
             return len(names), 0
+    _tell_of_one_class(job)
     rule = ConvertRule(job.rules.images, job.rules.selection.seed, job.wanted)
     function = partial(convert_part, work=job.work, rule=rule)
     found: list[str | None] = []
-    failures: list[Failed] = []
+    failures: list[tuple[NumberedPart, Failed]] = []
     num_images = 0
     total, done = (None, 0) if job.source.is_stream else _count_parts(job)
     with (
@@ -165,15 +166,30 @@ def _convert(job: Preparation) -> tuple[int, int]:
     ):
         for task, outcome in results:
             if isinstance(outcome, Failed):
-                failures.append(outcome)
-                _check_failures(failures, job)
-                write_failed_part(task, outcome.detail, work=job.work)
+                failures.append((task, outcome))
+                _check_failures([failure for _, failure in failures], job)
             else:
                 num_images += outcome
             shutil.rmtree(_spool(job, task.number), ignore_errors=True)
             advance()
+    # Only now: of a run that is stopped because of them, the next one tries them again.
+    for task, failure in failures:
+        write_failed_part(task, failure.detail, work=job.work)
     write_json(listing, "parts", PLAN_VERSION, parts=found)
     return len(found), num_images
+
+
+def _tell_of_one_class(job: Preparation) -> None:
+    """Warn of a source whose folders hold one class alone: there may be a list that tells more."""
+    if job.source.is_stream or job.wanted is not None:
+        return
+    class_ids = {part.class_id for part in job.source.find_parts()}
+    if len(class_ids) == 1 and None not in class_ids:
+        say(
+            f"warning: all images of {job.source.address} are of one class, {class_ids.pop()}, by the "
+            f"name of their folder. If a list says which image shows what (a labels.csv), give the list "
+            f"as the source; images in an archive must be unpacked for it."
+        )
 
 
 def _foresee_imports(job: Preparation) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from hypernym.preparation.class_tables import describe_classes
 from hypernym.preparation.convert import jpegs_path
 from hypernym.preparation.examples import REASONS, Example, Gallery, Pair
 from hypernym.preparation.histograms import Bar, describe_images, draw_distances
+from hypernym.preparation.names import OF_PARTS
 from hypernym.preparation.words import describe_rules, tell_distance
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ MAX_PARTS = 100
 LEAST_SHOWN = 0.001
 
 BECAUSE_OF_OTHERS = (Reason.DUPLICATE, Reason.CONFLICT, Reason.SHARED)
-OF_PARTS = (Reason.FAILED_PART, Reason.DAMAGED_ARCHIVE)
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,8 @@ SEEN = pa.schema(
 )
 """A row for every image seen by `convert`, in the order of the source."""
 
-GATHERED = SEEN.append(pa.field("part", pa.int32())).append(pa.field("name_rank", pa.int32()))
-"""As above, with the number of the part, and the place of the key among the keys of its part, in byte
-order."""
+GATHERED = SEEN.append(pa.field("part", pa.int32()))
+"""As above, with the number of the part."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +97,7 @@ def open_seen(path: Path) -> Seen:
 
 
 def _numbered(table: pa.Table, number: int) -> pa.Table:
-    rank = np.empty(len(table), np.int32)
-    rank[pc.sort_indices(table["key"]).to_numpy()] = np.arange(len(table), dtype=np.int32)
-    part = np.full(len(table), number, np.int32)
-    return table.append_column("part", pa.array(part)).append_column("name_rank", pa.array(rank))
+    return table.append_column("part", pa.array(np.full(len(table), number, np.int32)))
 
 
 def _write_batch(writer: pa.ipc.RecordBatchFileWriter, waiting: list[pa.Table]) -> None:

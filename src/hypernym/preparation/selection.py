@@ -8,22 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hypernym.data.rejections import Reason
 from hypernym.errors import SourceError
-from hypernym.preparation.duplicates import (
-    Duplicates,
-    Prints,
-    Verdicts,
-    group_equal,
-    group_similar,
-    resolve,
-    straddling,
-)
+from hypernym.preparation.duplicates import Duplicates
+from hypernym.preparation.likeness import find_alike, keep_sides_apart, resolve_alike
+from hypernym.preparation.names import find_files, find_image_names, order_by_name
 from hypernym.preparation.seen import LabelsOfImages
 
 if TYPE_CHECKING:
@@ -31,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hypernym.preparation.duplicates import DuplicateRule
+    from hypernym.preparation.duplicates import DuplicateRule, Prints, Verdicts
     from hypernym.preparation.seen import Seen
 
 
@@ -51,8 +43,6 @@ class Split(IntEnum):
 
 SPLITS = (Split.TRAIN, Split.VAL, Split.TEST)
 UNSTATED = -1
-FOREIGN = 3
-"""The level of a picture of another dataset, above every split of this one."""
 
 
 class Count(StrEnum):
@@ -62,7 +52,7 @@ class Count(StrEnum):
     """Those that decode."""
 
     NAMES = "names"
-    """All that are named, before any is opened, as the official scripts count."""
+    """All that are named as images are, before any is opened, as the official scripts count."""
 
 
 class Holdout(StrEnum):
@@ -72,7 +62,8 @@ class Holdout(StrEnum):
     """Those whose keys hash lowest: images added later move few."""
 
     FIRST_NAMES = "first-names"
-    """The first names in byte order, as the official scripts do."""
+    """The first names in byte order, as the official scripts do: of all files of the class. Those among
+    them that cannot be used leave the validation split as much smaller."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +135,13 @@ def select(
     levels = _stated_levels(seen)
     is_usable = seen.is_null("reason")
     is_counted = levels != Split.TEST
-    counts = _count(stated, is_counted & (is_usable if rule.count is Count.USABLE else True))
+    counts = _count(
+        stated, is_counted & (is_usable if rule.count is Count.USABLE else find_image_names(seen))
+    )
     labels = _keep_labels(stated, counts >= rule.min_images)
     stays = is_usable & (np.diff(labels.starts) > 0)
-    likeness = _find_alike(seen, stays, duplicates, foreign)
-    verdicts = _resolve(seen, likeness, levels, labels, ancestors_of, duplicates)
+    likeness = find_alike(seen, stays, duplicates, foreign.prints if foreign else None)
+    verdicts = resolve_alike(seen, likeness, levels, labels, ancestors_of, duplicates)
     labels = _relabel(labels, verdicts.relabelled)
     stays &= verdicts.of_N < 0
     if rule.count is Count.USABLE:
@@ -165,7 +158,8 @@ def select(
         )
     splits = _split(seen, labels, stays, levels, rule)
     if duplicates.duplicates is not Duplicates.IGNORE:
-        _keep_sides_apart(likeness, splits, verdicts)
+        goes = keep_sides_apart(likeness, splits >= 0, splits == Split.TRAIN, verdicts)
+        splits[goes] = Split.DROPPED
     dropped = {stated.class_ids[code]: int(counts[code]) for code in np.flatnonzero(~is_kept)}
     return Selection(labels.class_ids, dropped, splits, labels, verdicts)
 
@@ -184,101 +178,6 @@ def _count(labels: LabelsOfImages, counts_N: NDArray[np.bool_]) -> NDArray[np.in
     """Count the images of each class among those that count."""
     counted = labels.codes[counts_N[labels.row_of_code]]
     return np.bincount(counted, minlength=len(labels.class_ids))
-
-
-# --- duplicates ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Likeness:
-    """Which images are alike. The rows of another dataset stand behind those that were seen."""
-
-    equal_N: NDArray[np.int64]
-    """The first image with the same bytes; -1 for images that do not count."""
-
-    similar_N: NDArray[np.int64]
-    """The first image that looks the same; -1 for images that do not count."""
-
-
-def _find_alike(
-    seen: Seen, counts_N: NDArray[np.bool_], rule: DuplicateRule, foreign: Foreign | None
-) -> _Likeness:
-    num_foreign = len(foreign.names) if foreign else 0
-    nothing = np.full(len(seen) + num_foreign, -1)
-    if rule.duplicates is Duplicates.IGNORE and not foreign:
-        return _Likeness(nothing, nothing)
-    rows = np.flatnonzero(counts_N)
-    prints = Prints(
-        seen.words("source_sha256", rows=rows, first=1)[:, 0],
-        seen.words("fingerprint", rows=rows),
-        ~seen.is_null("fingerprint")[rows],
-    )
-    if foreign:
-        rows = np.concatenate([rows, len(seen) + np.arange(num_foreign)])
-        prints = Prints(*(np.concatenate(both) for both in zip(prints, foreign.prints, strict=True)))
-
-    def spread(group: NDArray[np.int64]) -> NDArray[np.int64]:
-        whole = nothing.copy()
-        whole[rows] = rows[group]
-        return whole
-
-    return _Likeness(spread(group_equal(prints)), spread(group_similar(prints, rule.max_distance)))
-
-
-def _resolve(
-    seen: Seen,
-    likeness: _Likeness,
-    levels: NDArray[np.int8],
-    labels: LabelsOfImages,
-    ancestors_of: Callable[[str], Sequence[str]],
-    rule: DuplicateRule,
-) -> Verdicts:
-    """Decide about images of other datasets first, and then about what is twice in this one."""
-    num, num_foreign = len(seen), len(likeness.equal_N) - len(seen)
-    code_of = {class_id: code for code, class_id in enumerate(labels.class_ids)}
-
-    @cache
-    def codes_above(code: int) -> tuple[int, ...]:
-        above = ancestors_of(labels.class_ids[code])
-        return tuple(code_of[class_id] for class_id in above if class_id in code_of)
-
-    similar = likeness.similar_N
-    area = seen.column("width").astype(np.int64) * seen.column("height")
-    if num_foreign:
-        is_touched = np.zeros(len(similar), np.bool_)
-        is_touched[similar[num:]] = True
-        group = np.where((similar >= 0) & is_touched[similar], similar, -1)
-        levels_too = np.concatenate([levels, np.full(num_foreign, FOREIGN, np.int8)])
-        area_too = np.concatenate([area, np.zeros(num_foreign, np.int64)])
-        shared = resolve(group, levels_too, area_too, labels, codes_above, rule.conflicts)
-    match rule.duplicates:
-        case Duplicates.NEAR:
-            group = similar[:num].copy()
-        case Duplicates.EXACT:
-            group = likeness.equal_N[:num].copy()
-        case Duplicates.KEEP | Duplicates.IGNORE:
-            group = np.full(num, -1)
-    if num_foreign:
-        is_shared = shared.of_N[:num] >= 0
-        group[is_shared] = -1
-    # A source that states a training split may still be split by us: it is of the lowest level.
-    verdicts = resolve(group, np.maximum(levels, 0), area, labels, codes_above, rule.conflicts)
-    if num_foreign:
-        verdicts.of_N[is_shared] = shared.of_N[:num][is_shared]
-        verdicts.reason_N[is_shared] = Reason.SHARED
-    return verdicts
-
-
-def _keep_sides_apart(likeness: _Likeness, splits: NDArray[np.int8], verdicts: Verdicts) -> None:
-    """Drop training images that look like held-out ones."""
-    group = np.where(splits >= 0, likeness.similar_N[: len(splits)], -1)
-    of = straddling(group, splits == Split.TRAIN)
-    splits[of >= 0] = Split.DROPPED
-    verdicts.of_N[of >= 0] = of[of >= 0]
-    verdicts.reason_N[of >= 0] = Reason.DUPLICATE
-
-
-# --- classes and splits -------------------------------------------------------------------------
 
 
 def _relabel(labels: LabelsOfImages, relabelled: dict[int, tuple[int, ...]]) -> LabelsOfImages:
@@ -333,17 +232,21 @@ def _split(
     splits = np.where(stays, np.maximum(levels, Split.TRAIN), Split.DROPPED).astype(np.int8)
     if (splits == Split.VAL).any():  # the source has its own
         return splits
-    rows = np.flatnonzero(splits == Split.TRAIN)
-    classes = labels.codes[labels.starts[rows]]
     match rule.holdout:
         case Holdout.HASH:
+            rows = np.flatnonzero(splits == Split.TRAIN)
+            classes = labels.codes[labels.starts[rows]]
             order = np.lexsort((rows, seen.column("holdout_hash")[rows], classes))
         case Holdout.FIRST_NAMES:
-            order = np.lexsort((seen.column("name_rank")[rows], seen.column("part")[rows], classes))
+            has_label = np.diff(labels.starts) > 0
+            rows = np.flatnonzero(has_label & (levels <= Split.TRAIN) & find_files(seen))
+            classes = labels.codes[labels.starts[rows]]
+            order = order_by_name(seen, rows, classes)
     counts = np.bincount(classes, minlength=len(labels.class_ids))
     starts = np.repeat(np.cumsum(counts) - counts, counts)
     rank_in_class = np.arange(len(rows)) - starts
-    splits[rows[order[rank_in_class < rule.val_per_class]]] = Split.VAL
+    first = rows[order[rank_in_class < rule.val_per_class]]
+    splits[first[splits[first] == Split.TRAIN]] = Split.VAL
     return splits
 
 

@@ -25,14 +25,17 @@ from hypernym.preparation.sources.part import (
     MAX_FILE_BYTES,
     SourceImage,
     readable,
-    reader_of_file,
     refusal,
     words_of,
 )
 from hypernym.preparation.sources.places import (
     FileSpan,
+    is_folder,
     is_inside,
+    is_of_the_store,
+    is_there,
     open_file,
+    reader_of_file,
     refused_reads,
     state_of,
 )
@@ -114,13 +117,13 @@ def cut(rows: Iterable[Row], place: Place, name: str) -> Iterator[AnnotatedPart]
         SourceError: the archive is damaged or cannot be read.
     """
     with refused_reads(place):
-        is_folder = place.is_dir()
-    state = "" if is_folder else state_of(place)
-    if not is_folder and place.suffix != ZIP:
+        in_folder = is_folder(place)
+    state = "" if in_folder else state_of(place)
+    if not in_folder and place.suffix != ZIP:
         members = find_members(place)
         located = [_locate(row, members) for row in rows]
         rows = sorted(located, key=lambda row: (row.offset == ABSENT, row.offset))
-    is_zip = not is_folder and place.suffix == ZIP
+    is_zip = not in_folder and place.suffix == ZIP
     yield from cut_located(rows, place, name, state, MAX_ZIP_ROWS if is_zip else MAX_PART_ROWS)
 
 
@@ -172,8 +175,8 @@ def _locate(row: Row, members: dict[str, Member]) -> Row:
 @contextmanager
 def _open_holding(place: Place) -> Iterator[Reader]:
     with refused_reads(place):
-        is_folder = place.is_dir()
-    if is_folder:
+        in_folder = is_folder(place)
+    if in_folder:
         yield lambda row: reader_of_inside(place, row.name)
     elif place.suffix == ZIP:
         with open_zip(place) as archive:
@@ -195,7 +198,7 @@ def reader_of_inside(folder: Place, name: str) -> Callable[[], bytes]:
     """Return a `read` of a file that annotations name; it must lie inside the folder."""
     if not is_inside(folder, name):
         return refusal(Reason.UNREADABLE, f"the annotations point at {name}, which is outside")
-    return reader_of_file(folder / name)
+    return reader_of_file(folder / name, folder)
 
 
 @contextmanager
@@ -226,6 +229,8 @@ def read_from_zip(archive: zipfile.ZipFile, name: str, limit: int = MAX_FILE_BYT
     except KeyError as cause:
         raise RejectionError(Reason.UNREADABLE, "the zip has no such file") from cause
     except OSError as cause:
+        if is_of_the_store(cause):
+            raise SourceError(f"{name} cannot be read from its zip ({words_of(cause)}).") from cause
         raise RejectionError(Reason.UNREADABLE, words_of(cause)) from cause
     except ZIP_DAMAGE as cause:
         raise RejectionError(Reason.UNREADABLE, f"{cause}") from cause
@@ -243,7 +248,7 @@ def find_holding(source: Place, name: str, endings: tuple[str, ...]) -> Place:
     places = [source / name, *(source / f"{name}{ending}" for ending in endings)]
     with refused_reads(source):
         for place in places:
-            if place.exists():
+            if is_there(place):
                 return place
     wanted = " or ".join([f"{name}/", *(place.name for place in places[1:])])
     raise SourceError(f"{source} has annotations and no images: put {wanted} beside them.")

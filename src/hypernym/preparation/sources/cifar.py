@@ -25,7 +25,14 @@ import numpy as np
 from hypernym.data.rejections import Reason
 from hypernym.errors import SourceError
 from hypernym.preparation.sources.part import SourceImage, readable, refusal
-from hypernym.preparation.sources.places import open_file, refused_reads, state_of
+from hypernym.preparation.sources.places import (
+    is_file,
+    is_folder,
+    open_file,
+    refused_reads,
+    size_of,
+    state_of,
+)
 from hypernym.preparation.sources.tars import walk_members
 
 if TYPE_CHECKING:
@@ -180,11 +187,11 @@ def find_parts(source: Place) -> Iterator[RecordPart]:
     classes = tuple(readable(line.strip()) for line in text.splitlines() if line.strip())
     record_bytes = version.label_bytes + PIXEL_BYTES
     with refused_reads(source):
-        is_folder = source.is_dir()
+        in_folder = is_folder(source)
     for file, split in version.files.items():
         if file not in sizes:
             continue
-        state = f"{state_of(source / file if is_folder else source)}, {sizes[file]} bytes, {classes}"
+        state = f"{state_of(source / file if in_folder else source)}, {sizes[file]} bytes, {classes}"
         total = -(-sizes[file] // record_bytes)  # a last record that is cut short is a row, too
         for first in range(0, total, PART_RECORDS):
             count = min(PART_RECORDS, total - first)
@@ -197,9 +204,9 @@ def find_parts(source: Place) -> Iterator[RecordPart]:
 def _sizes_of(source: Place) -> dict[str, int]:
     """Return the files of a folder or of a gzip'd tar, and the folders on top of that, with sizes."""
     with refused_reads(source):
-        if source.is_dir():
+        if is_folder(source):
             known = {version.names for version in VERSIONS}.union(*(each.files for each in VERSIONS))
-            return {name: (source / name).stat().st_size for name in known if (source / name).is_file()}
+            return {name: size_of(source / name) for name in known if is_file(source / name)}
     with refused_reads(source), open_file(source) as packed, gzip.open(packed) as stream:
         try:
             found = [member for member in walk_members(stream) if member.is_file]
@@ -213,10 +220,10 @@ def _sizes_of(source: Place) -> dict[str, int]:
 def _open_member(source: Place, name: str) -> Iterator[tuple[Stream, int, int]]:
     """Open a file of a folder or of a gzip'd tar; give a stream, where it begins there, its size."""
     with refused_reads(source):
-        is_folder = source.is_dir()
-    if is_folder:
+        in_folder = is_folder(source)
+    if in_folder:
         with refused_reads(source / name), open_file(source / name) as stream:
-            yield stream, 0, (source / name).stat().st_size
+            yield stream, 0, size_of(source / name)
         return
     with refused_reads(source), open_file(source) as packed, gzip.open(packed) as stream:
         try:

@@ -108,7 +108,8 @@ def find_parts(source: Place) -> Iterator[FolderTarPart]:
             if not runs or runs[-1].is_full:
                 runs.append(_Run(member.start, first=number))
             folders = _folders_of(member)
-            runs[-1].add(member, number, folders)
+            is_walked = bool(folders) or _is_image(member)
+            runs[-1].add(member, number, folders if is_walked else None)
             if folders and (folders, _is_image(member)) != last:
                 last = (folders, _is_image(member))
                 outline.add(folders)
@@ -134,7 +135,7 @@ class _Run:
     last: int = 0
     end: int = 0
     common: tuple[str, ...] | None = None
-    """The folders that all its files share; None while there is no file."""
+    """The folders that all its files share, but for what is passed over; None while there is no file."""
 
     def add(self, member: Member, number: int, folders: tuple[str, ...] | None) -> None:
         self.last, self.end = number, member.end

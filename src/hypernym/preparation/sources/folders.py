@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from hypernym.data.rejections import Reason
 from hypernym.errors import SourceError
-from hypernym.preparation.sources.part import SourceImage, readable, reader_of_file, refusal
-from hypernym.preparation.sources.places import list_folder, refused_reads
+from hypernym.preparation.sources.part import SourceImage, readable, refusal
+from hypernym.preparation.sources.places import list_folder, reader_of_file, refused_reads
 from hypernym.preparation.sources.splits import are_splits, split_of
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class FolderPart:
                 read = (
                     refusal(Reason.NOT_A_FILE, "a link to a folder is not followed")
                     if entry.is_folder
-                    else reader_of_file(entry.place)
+                    else reader_of_file(entry.place, self.path)
                 )
                 key = readable("/".join((self.name, *inside, entry.name)))
                 yield SourceImage(key, (self.class_id,), read, self.split)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from hypernym.errors import SourceError
 from hypernym.preparation.sources.annotated import Row, cut, find_holding
 from hypernym.preparation.sources.part import readable
-from hypernym.preparation.sources.places import refused_reads
+from hypernym.preparation.sources.places import is_file, is_folder, read_whole, refused_reads
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -46,12 +46,13 @@ def find_parts(source: Place) -> Iterator[AnnotatedPart]:
     Raises:
         SourceError: a table or the images are missing, or a row says something impossible.
     """
-    folder = source / "annot" if (source / "annot").is_dir() else source
+    with refused_reads(source):
+        folder = source / "annot" if is_folder(source / "annot") else source
     classes = _load_classes(folder / CLASSES)
     is_empty = True
     for word, names in TABLES.items():
         with refused_reads(folder):
-            table = next((folder / name for name in names if (folder / name).is_file()), None)
+            table = next((folder / name for name in names if is_file(folder / name)), None)
         if table is not None:
             holding = _find_images(source, word)
             rows = list(_rows_in(table, classes, SPLITS[word], word))
@@ -63,14 +64,14 @@ def find_parts(source: Place) -> Iterator[AnnotatedPart]:
 
 def _find_images(source: Place, word: str) -> Place:
     with refused_reads(source):
-        if (source / f"{word}_set").is_dir():
+        if is_folder(source / f"{word}_set"):
             return source / f"{word}_set"
     return find_holding(source, word, (".tar",))
 
 
 def _lines(path: Place) -> list[str]:
     with refused_reads(path):
-        data = path.read_bytes()
+        data = read_whole(path)
     try:
         return data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as cause:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from hypernym.errors import SourceError
 from hypernym.preparation.sources import archives, folders
 from hypernym.preparation.sources.annotated import Row, cut
-from hypernym.preparation.sources.places import open_file, refused_reads
+from hypernym.preparation.sources.places import is_file, is_there, open_file, refused_reads
 from hypernym.preparation.sources.rows import Rows
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def find_parts(source: Place) -> Iterator[Part]:
     with refused_reads(source):
         train = _first_there(source / TRAIN_TAR, source.joinpath(*KAGGLE, "train"))
         val = _first_there(source / VAL_TAR, source.joinpath(*KAGGLE, "val"))
-        has_labels = (source / LABELS).is_file()
+        has_labels = is_file(source / LABELS)
     if train is None and val is None:
         raise SourceError(
             f"{source} holds no images of ImageNet-1K: put {TRAIN_TAR} and {VAL_TAR} there."
@@ -69,7 +69,7 @@ def find_parts(source: Place) -> Iterator[Part]:
 
 
 def _first_there(*places: Place) -> Place | None:
-    return next((place for place in places if place.exists()), None)
+    return next((place for place in places if is_there(place)), None)
 
 
 def _val_rows(labels: Place) -> list[Row]:

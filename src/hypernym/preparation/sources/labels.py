@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypernym.data.rejections import Reason, RejectionError
 from hypernym.errors import SourceError
 from hypernym.preparation.sources.part import readable
-from hypernym.preparation.sources.places import refused_reads, state_of
+from hypernym.preparation.sources.places import is_file, read_whole, refused_reads, state_of
 from hypernym.preparation.sources.splits import split_of
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def find_class_list(folder: Place) -> Place | None:
     folders = [folder, folder.parent] if split_of(folder.name) else [folder]
     places = (place / name for place in folders for name in CLASS_LISTS)
     with refused_reads(folder):
-        return next((place for place in places if place.is_file()), None)
+        return next((place for place in places if is_file(place)), None)
 
 
 def load_class_list(path: Place) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ def load_class_list(path: Place) -> tuple[str, ...]:
 @lru_cache(maxsize=4)  # the parts of a source share one list
 def _load_class_list(path: Place, _: str) -> tuple[str, ...]:
     with refused_reads(path):
-        data = path.read_bytes()
+        data = read_whole(path)
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as cause:

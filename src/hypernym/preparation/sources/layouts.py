@@ -19,7 +19,13 @@ from hypernym.preparation.sources.imagenet import is_imagenet
 from hypernym.preparation.sources.inaturalist import is_inaturalist
 from hypernym.preparation.sources.parquet import tables_in
 from hypernym.preparation.sources.part import IMAGE_SUFFIXES, Layout
-from hypernym.preparation.sources.places import FileSpan, list_folder, open_file, refused_reads
+from hypernym.preparation.sources.places import (
+    FileSpan,
+    is_folder,
+    list_folder,
+    open_file,
+    refused_reads,
+)
 from hypernym.preparation.sources.rows import LIST_SUFFIXES
 from hypernym.preparation.sources.splits import split_of
 from hypernym.preparation.sources.tars import refused_damage, walk_members
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from hypernym.preparation.sources.part import Place
+    from hypernym.preparation.sources.places import Entry
     from hypernym.preparation.sources.tars import Member
 
 OWN_CARD = "dataset.json"
@@ -71,7 +78,7 @@ def layout_of(place: Place) -> Layout:
         SourceError: it has none of the known layouts, or several, or cannot be read.
     """
     with refused_reads(place):
-        return _layout_of_folder(place) if place.is_dir() else _layout_of_file(place)
+        return _layout_of_folder(place) if is_folder(place) else _layout_of_file(place)
 
 
 def _layout_of_folder(folder: Place) -> Layout:
@@ -93,6 +100,7 @@ def _layout_of_folder(folder: Place) -> Layout:
         case False, True, False:
             return Layout.PARQUET
         case False, False, True:
+            _check_not_above_tables(folder, [entry for entry in entries if entry.is_folder])
             return Layout.CLASS_FOLDERS
         case False, False, False:
             raise _no_classes(folder, [entry.name for entry in entries])
@@ -101,6 +109,21 @@ def _layout_of_folder(folder: Place) -> Layout:
     raise SourceError(
         f"{folder} holds {found}: say which of them is meant by --layout ({', '.join(Layout)})."
     )
+
+
+def _check_not_above_tables(folder: Place, below: list[Entry]) -> None:
+    """Refuse a folder of folders of tables, as the Hugging Face hub has one for each configuration.
+
+    Raises:
+        SourceError: one of the first folders holds tables.
+    """
+    for entry in below[:MAX_NAMED]:
+        if tables_in(entry.place):
+            names = ", ".join(entry.name for entry in below[:MAX_NAMED])
+            raise SourceError(
+                f"{folder} holds Parquet files in folders of their own ({names}): give one of these "
+                f"folders, as {entry.place}."
+            )
 
 
 def _layout_of_tars(tars: list[Place]) -> Layout:
@@ -127,12 +150,12 @@ def _layout_of_file(file: Place) -> Layout:
 
 
 def _layout_of_tar(tar: Place) -> Layout:
-    members = _first_members(tar)
+    members = _first_members(tar, last=is_class_tar)
     if not members:
         with refused_damage(tar), FileSpan(tar) as stream:
             next(walk_members(stream), None)
     if any(map(is_class_tar, members)):
-        return Layout.TAR_OF_TARS
+        return Layout.TAR_OF_CLASS_TARS
     if any(is_voc_member(member.name) for member in members):
         return Layout.VOC
     if _are_samples(members):
@@ -148,7 +171,7 @@ def _layout_of_gzip(file: Place) -> Layout:
         with open_file(file) as packed, gzip.open(packed) as stream:
             first = next((member.name for member in walk_members(stream) if member.is_file), "")
     except (tarfile.ReadError, EOFError, zlib.error, gzip.BadGzipFile):
-        return Layout.GZIP_TAR_OF_TARS  # its reader will say more
+        return Layout.GZIP_TAR_OF_CLASS_TARS  # its reader will say more
     top = first.removeprefix("./").partition("/")[0]
     check_pickled(file, {top})
     if top in BINARY:
@@ -158,15 +181,18 @@ def _layout_of_gzip(file: Place) -> Layout:
             f"{file} is a gzip'd tar of images; under gzip only a tar of class tars is read: unpack it "
             f"by gunzip, and give the tar."
         )
-    return Layout.GZIP_TAR_OF_TARS
+    return Layout.GZIP_TAR_OF_CLASS_TARS
 
 
-def _first_members(tar: Place) -> list[Member]:
-    """Return the first members of a tar, as far as it is whole."""
+def _first_members(tar: Place, last: Callable[[Member], bool] = lambda _: False) -> list[Member]:
+    """Return the first members of a tar, as far as it is whole, and none behind one that is `last`."""
     members: list[Member] = []
     # Whoever walks the tar will come to the damage.
     with refused_reads(tar), FileSpan(tar) as stream, suppress(tarfile.ReadError):
-        members.extend(islice(walk_members(stream), MAX_LOOKED_AT))
+        for member in islice(walk_members(stream), MAX_LOOKED_AT):
+            members.append(member)
+            if last(member):
+                break
     return members
 
 

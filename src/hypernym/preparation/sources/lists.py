@@ -22,20 +22,19 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hypernym.errors import SourceError
 from hypernym.preparation.sources.meaning import ABSENT, PRESENT, find_meaning
-from hypernym.preparation.sources.part import SourceImage, readable, reader_of_file
-from hypernym.preparation.sources.places import open_file, place_of, refused_reads
+from hypernym.preparation.sources.part import SourceImage, readable
+from hypernym.preparation.sources.places import open_file, place_of, reader_of_file, refused_reads
 from hypernym.preparation.sources.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from hypernym.preparation.sources.meaning import Meaning
     from hypernym.preparation.sources.part import Place
@@ -59,6 +58,9 @@ class ListPart:
     merged: dict[int, tuple[str, ...] | None]
     """The rows whose path stands in several: all labels of it for the first of them, None for others."""
 
+    far_root: Path
+    """A folder that was there, and holds what the first absolute path names."""
+
     class_id: None = None
 
     def images(self) -> Iterator[SourceImage]:
@@ -74,7 +76,8 @@ class ListPart:
                 path, split = self.meaning.path_in(rows, row), self.meaning.split_in(rows, row)
                 class_ids = self.merged.get(rows.number, self.meaning.labels_in(rows, row))
                 if class_ids is not None:
-                    read = reader_of_file(_place_of(path, self.path.parent))
+                    root = self.far_root if path.startswith("/") else self.path
+                    read = reader_of_file(_place_of(path, self.path.parent), root)
                     yield SourceImage(readable(path), class_ids, read, split)
 
     def staged(self, folder: Path) -> ListPart:  # noqa: ARG002  # nothing is to be copied
@@ -107,11 +110,12 @@ def find_parts(
                 f"--label-column; its columns are {', '.join(rows.columns)}."
             )
         merged = _merge(rows, meaning, survey.repeated_paths())
+        far_root = _deepest_folder(survey.first_absolute)
     for number, run in enumerate(survey.runs):
         own = merged[number]
         state = _digest(f"{run.digest} {meaning} {sorted(own.items())}").hex()
         name = f"rows {run.first}-{run.first + run.count - 1}"
-        yield ListPart(name, state, source, meaning, run.position, run.first, run.count, own)
+        yield ListPart(name, state, source, meaning, run.position, run.first, run.count, own, far_root)
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ class _Survey:
 
     def __init__(self, rows: Rows, meaning: Meaning) -> None:
         self.runs: list[_Run] = []
+        self.first_absolute = "/"
         self._meaning = meaning
         self._start = (rows.position, 1)
         self._paths = array("Q")
@@ -137,7 +142,10 @@ class _Survey:
 
     def add(self, rows: Rows, row: Mapping[str, Any]) -> None:
         """Take in a row."""
-        self._paths.append(_number_of(self._meaning.path_in(rows, row)))
+        path = self._meaning.path_in(rows, row)
+        self._paths.append(_number_of(path))
+        if self.first_absolute == "/" and path.startswith("/"):
+            self.first_absolute = path
         self._meaning.split_in(rows, row)
         self._meaning.labels_in(rows, row)
         for name in list(self._is_present):
@@ -196,6 +204,11 @@ def _merge(
 
 def _place_of(path: str, folder: Place) -> Place:
     return place_of(path) if "://" in path else folder / path
+
+
+def _deepest_folder(path: str) -> Path:
+    """Return the deepest folder on the way to a file that is there now."""
+    return next(folder for folder in Path(path).parents or [Path(path)] if folder.is_dir())
 
 
 def _normal(path: str) -> str:

@@ -24,7 +24,7 @@ from hypernym.preparation.sources import (
 )
 from hypernym.preparation.sources.layouts import layout_of
 from hypernym.preparation.sources.part import Layout, Source
-from hypernym.preparation.sources.places import place_of, refused_reads
+from hypernym.preparation.sources.places import is_folder, is_there, place_of, refused_reads, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,13 +62,14 @@ def open_source(
     """
     place = place_of(address)
     with refused_reads(place):
-        if not place.exists():
+        if not is_there(place):
             raise SourceError(
                 f"{address} does not exist: give a folder of class folders, a tar of them, or another "
                 f"of the known layouts ({', '.join(Layout)})."
             )
         layout = layout or layout_of(place)
-        size = None if place.is_dir() else place.stat().st_size
+        holds_files = is_folder(place)
+        size = None if holds_files else size_of(place)
     columns = {"image column": image_column, "label column": label_column, "split column": split_column}
     stated = {role: name for role, name in columns.items() if name is not None}
     for role in stated:
@@ -77,9 +78,9 @@ def open_source(
     name = place.resolve().name if isinstance(place, Path) else place.name
     state = {"name": name, "size": size, "layout": str(layout), **stated}
     find_parts = _finder_of(layout, place, image_column, label_column, split_column)
-    if layout is Layout.INATURALIST and place.is_dir() and (files := inaturalist.state_of_stream(place)):
+    if layout is Layout.INATURALIST and holds_files and (files := inaturalist.state_of_stream(place)):
         return Source(address, layout, {**state, "files": files}, find_parts, is_stream=True)
-    if layout is Layout.GZIP_TAR_OF_TARS:
+    if layout is Layout.GZIP_TAR_OF_CLASS_TARS:
         return Source(address, layout, state, find_parts, is_stream=True)
     # To look once may mean to read a million headers: whoever asks again gets the same parts.
     found = cache(lambda: tuple(find_parts()))
@@ -107,9 +108,9 @@ def _finder_of(  # noqa: PLR0911  # a layout a line
             return partial(folder_tars.find_parts, place)
         case Layout.CLASS_TARS:
             return partial(archives.find_parts_in_folder, place)
-        case Layout.TAR_OF_TARS:
+        case Layout.TAR_OF_CLASS_TARS:
             return partial(archives.find_parts_in_tar, place)
-        case Layout.GZIP_TAR_OF_TARS:
+        case Layout.GZIP_TAR_OF_CLASS_TARS:
             return partial(streams.find_parts, place)
         case Layout.WEBDATASET:
             return partial(webdataset.find_parts, place, label)

@@ -29,13 +29,14 @@ from hypernym.preparation.sources.part import (
     MAX_FILE_BYTES,
     SourceImage,
     readable,
-    reader_of_file,
     refusal,
 )
 from hypernym.preparation.sources.places import (
+    is_folder,
     is_inside,
     list_folder,
     open_file,
+    reader_of_file,
     refused_reads,
     state_of,
 )
@@ -116,7 +117,7 @@ class RowGroupPart:
             return SourceImage(f"{self.table}/{row}", (), read, self.split)
         name = PurePosixPath(path or "").name
         key = readable(f"{self.table}/{row}/{name}" if name else f"{self.table}/{row}")
-        read = _reader_of_cell(data, path, self.path.parent)
+        read = _reader_of_cell(data, path, self.path)
         try:
             return SourceImage(key, class_ids_of(value, classes), read, self.split)
         except RejectionError as rejection:
@@ -131,7 +132,9 @@ def find_parts(
     Raises:
         SourceError: a file is no Parquet, or a column is not found in it; or there is no file.
     """
-    files = tables_in(source) if source.is_dir() else [("", source)]
+    with refused_reads(source):
+        in_folder = is_folder(source)
+    files = tables_in(source) if in_folder else [("", source)]
     if not files:
         raise SourceError(f"{source} holds no tables: it needs files NAME.parquet.")
     for folder, path in files:
@@ -139,6 +142,8 @@ def find_parts(
             try:
                 file = _open(stream)
             except DAMAGE as cause:
+                if isinstance(cause, OSError) and cause.errno:
+                    raise  # the system's word, not the table's
                 raise SourceError(
                     f"{path} is not a whole Parquet file ({cause}): get it anew."
                 ) from cause
@@ -183,15 +188,15 @@ def _open_cell(value: object) -> tuple[bytes | None, str | None]:
     return value if isinstance(value, bytes) else None, None
 
 
-def _reader_of_cell(data: bytes | None, path: str | None, folder: Place) -> Callable[[], bytes]:
+def _reader_of_cell(data: bytes | None, path: str | None, table: Place) -> Callable[[], bytes]:
     if data is not None:
         too_large = refusal(Reason.TOO_LARGE, f"{len(data)} bytes")
         return too_large if len(data) > MAX_FILE_BYTES else lambda: data
     if not path:
         return refusal(Reason.EMPTY, "the row has no image")
-    if not is_inside(folder, path):
+    if not is_inside(table.parent, path):
         return refusal(Reason.UNREADABLE, f"the table points at {path}, which does not lie beside it")
-    return reader_of_file(folder / path)
+    return reader_of_file(table.parent / path, table)
 
 
 # --- columns ------------------------------------------------------------------------------------

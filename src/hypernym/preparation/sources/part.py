@@ -7,10 +7,8 @@ and of statistics. Nothing is ever unpacked: a name inside an archive becomes a 
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from enum import StrEnum
-from errno import ELOOP, ENOENT
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from hypernym.data.rejections import Reason, RejectionError
@@ -45,10 +43,10 @@ class Layout(StrEnum):
     CLASS_TARS = "class-tars"
     """A folder of n02084071.tar ..., each holding the images of a class."""
 
-    TAR_OF_TARS = "tar-of-class-tars"
+    TAR_OF_CLASS_TARS = "tar-of-class-tars"
     """One tar of class tars (ImageNet-21K, fall11): members are read in place."""
 
-    GZIP_TAR_OF_TARS = "gzip-tar-of-class-tars"
+    GZIP_TAR_OF_CLASS_TARS = "gzip-tar-of-class-tars"
     """The same under gzip (ImageNet-21K, winter21): read in one streaming pass."""
 
     WEBDATASET = "webdataset"
@@ -156,27 +154,6 @@ def refusal(reason: Reason, detail: str = "") -> Callable[[], bytes]:
 
     def read() -> bytes:
         raise RejectionError(reason, detail)
-
-    return read
-
-
-def reader_of_file(path: Place) -> Callable[[], bytes]:
-    """Return a `read` of a whole file."""
-
-    def read() -> bytes:
-        try:
-            about = path.stat()
-            if not stat.S_ISREG(about.st_mode):
-                raise RejectionError(Reason.NOT_A_FILE)
-            if about.st_size > MAX_FILE_BYTES:
-                raise RejectionError(Reason.TOO_LARGE, f"{about.st_size} bytes")
-            return path.read_bytes()
-        except OSError as cause:
-            leads_nowhere = cause.errno in {ENOENT, ELOOP} and path.is_symlink()
-            reason = Reason.NOT_A_FILE if leads_nowhere else Reason.UNREADABLE
-            raise RejectionError(reason, words_of(cause)) from cause
-        except ValueError as cause:
-            raise RejectionError(Reason.UNREADABLE, "no file can have such a name") from cause
 
     return read
 

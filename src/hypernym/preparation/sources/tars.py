@@ -96,7 +96,10 @@ def walk_members(stream: Stream, *, until: int | None = None) -> Iterator[Member
 
 
 def reader_of_member(stream: Stream, member: Member) -> Callable[[], bytes]:
-    """Return a `read` of a member, to be called before `stream` is closed."""
+    """Return a `read` of a member, to be called before `stream` is closed.
+
+    It raises `SourceError` where the system does not hand out bytes of the archive.
+    """
 
     def read() -> bytes:
         if not member.is_file:
@@ -107,7 +110,8 @@ def reader_of_member(stream: Stream, member: Member) -> Callable[[], bytes]:
             stream.seek(member.offset)
             data = stream.read(member.size) or b""
         except OSError as cause:
-            raise RejectionError(Reason.UNREADABLE, words_of(cause)) from cause
+            # The archive was open: this speaks of what holds it, and not of the member.
+            raise SourceError(f"{member.name} cannot be read ({words_of(cause)}).") from cause
         if len(data) < member.size:
             raise RejectionError(Reason.TRUNCATED, "the archive ends inside this file")
         return data

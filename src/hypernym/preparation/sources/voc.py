@@ -24,7 +24,7 @@ from hypernym.data.rejections import Reason, RejectionError
 from hypernym.errors import SourceError
 from hypernym.preparation.sources.annotated import Row, cut, find_members, reader_of_inside
 from hypernym.preparation.sources.part import readable, refusal
-from hypernym.preparation.sources.places import FileSpan, list_folder, refused_reads
+from hypernym.preparation.sources.places import FileSpan, is_folder, list_folder, refused_reads
 from hypernym.preparation.sources.tars import reader_of_member
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def _name_of(folder: Place) -> str:
 def _years_in(source: Place) -> Iterator[tuple[Place, str, Callable[[str], bytes], bool]]:
     """Give each year of a source: place, path in a tar, what reads a small file of it, whether a tar."""
     with refused_reads(source):
-        is_file = not source.is_dir()
-    if is_file:
+        in_folder = is_folder(source)
+    if not in_folder:
         yield from _years_in_tar(source)
         return
     entries = list_folder(source)

@@ -30,7 +30,7 @@ from hypernym.preparation.sources.labels import (
     load_class_list,
 )
 from hypernym.preparation.sources.part import IMAGE_SUFFIXES, SourceImage, readable, refusal
-from hypernym.preparation.sources.places import FileSpan, refused_reads, state_of
+from hypernym.preparation.sources.places import FileSpan, is_folder, refused_reads, state_of
 from hypernym.preparation.sources.splits import split_in, split_of
 from hypernym.preparation.sources.tars import Member, reader_of_member, walk_members
 
@@ -110,7 +110,9 @@ def find_parts(source: Place, label_field: str | None = None) -> Iterator[ShardP
     Raises:
         SourceError: the folder cannot be listed, or holds no shard.
     """
-    if not source.is_dir():
+    with refused_reads(source):
+        in_folder = is_folder(source)
+    if not in_folder:
         name, class_list = readable(source.stem), find_class_list(source.parent)
         state = _state_of(source, class_list)
         yield ShardPart(name, state, source, split_in(source.name), class_list, label_field)
