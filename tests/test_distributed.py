@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed.launcher.api import LaunchConfig
 from torchrun_script import KILLED_BEFORE, TINY
 
 from hypernym.commands.evaluate import evaluate
@@ -73,13 +72,17 @@ def alone(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_killed_and_resumed_run_of_several_processes_equals_one_never_killed(runs: Path) -> None:
-    whole = load_file(runs / "whole/checkpoints/last/model.safetensors")
     assert len(records(runs / "whole")) > 16
     for step in KILLED_BEFORE:
-        run = runs / f"killed-{step}"
-        assert records(run) == records(runs / "whole")
-        resumed = load_file(run / "checkpoints/last/model.safetensors")
-        assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+        assert_same(runs / f"killed-{step}", runs / "whole")
+
+
+def assert_same(run: Path, whole: Path) -> None:
+    assert records(run) == records(whole)
+    weights, expected = (
+        load_file(folder / "checkpoints/last/model.safetensors") for folder in (run, whole)
+    )
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
 def test_evaluation_is_the_same_on_any_number_of_processes(runs: Path, dataset: Dataset) -> None:
@@ -114,25 +117,24 @@ def test_a_loss_that_one_process_finds_infinite_stops_all_and_names_all_images(
     assert set(told["images"]) <= set(known)
 
 
-def test_a_scheduler_that_ends_all_processes_finds_them_saved(dataset: Dataset, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    options = ["--recipe=small", "--model=test_resnet", "--epochs=4000", "--batch-size=12"]
-    words: list[str | Path] = ["pretrain", dataset.path, run, *options, "--workers=0", "--log-every=1"]
-    process = torchrun(2, "-m", "hypernym", *words)
-    wait_for_steps(run, 3)
-    process.send_signal(signal.SIGTERM)
+@pytest.mark.skipif(
+    not hasattr(LaunchConfig, "signals_to_handle"), reason="this torchrun passes no other signals on"
+)
+def test_processes_that_a_scheduler_ends_are_saved_and_go_on_to_the_bit(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    process = torchrun(2, SCRIPT, "terminate", tmp_path, dataset.path)
     said, _ = process.communicate(timeout=280)
-    assert "saved after" in said, said
-    state = torch.load(run / "checkpoints/last/state.pt", weights_only=True)
-    last = read_records(run / "metrics.jsonl")[-1]
-    assert state["trainer"]["steps_done"] == last["step"]
-
-
-def wait_for_steps(run: Path, steps: int) -> None:
-    end = time.monotonic() + 200
-    while len(read_records(run / "metrics.jsonl")) < steps:
-        assert time.monotonic() < end, "no step was taken"
-        time.sleep(0.1)
+    assert process.returncode == 1, said  # the launcher's own
+    assert "was stopped by SIGTERM, and saved after" in said
+    assert 4 <= len(records(tmp_path / "terminated")) < 8
+    handled = "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
+    process = torchrun(2, handled, SCRIPT, "go_on_and_be_warned", tmp_path, dataset.path)
+    said, _ = process.communicate(timeout=280)
+    assert process.returncode == 1, said
+    assert "was stopped by SIGUSR1, and saved after" in said
+    assert (tmp_path / "warned/checkpoints/last/state.pt").exists()
+    assert_same(tmp_path / "terminated", tmp_path / "whole")
 
 
 def test_a_mistake_is_told_once(dataset: Dataset, tmp_path: Path) -> None:

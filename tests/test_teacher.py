@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+import shutil
+import signal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,13 +24,14 @@ from hypernym.data.classes import load_class_list
 from hypernym.data.loader import Batch
 from hypernym.data.transforms import Preprocessing
 from hypernym.decoding import Decoder
-from hypernym.errors import MismatchError, OutputError, RunError, UsageError
+from hypernym.errors import MismatchError, OutputError, RunError, StoppedError, UsageError
 from hypernym.hierarchy.levels import make_levels
 from hypernym.hierarchy.scheme import Distillation, Scheme
 from hypernym.hierarchy.tree import ROOT, Tree
 from hypernym.losses.distillation import Trust
 from hypernym.losses.schemes import make_distillation, make_loss
 from hypernym.models import Classifier, make_backbone
+from hypernym.training import feeding
 from hypernym.training.cache import CACHE_CARD, CACHE_LOGITS, TeacherCache
 from hypernym.training.config import PretrainConfig
 from hypernym.training.task import DistillTask, LabelTask
@@ -499,6 +503,80 @@ def test_logits_too_large_for_half_precision_stay_finite(teacher: Teacher, tmp_p
     cache = make_cache(tmp_path / "cache", teacher)
     cache.fill(show(10), CPU)
     assert cache.open()(draw_images(2), torch.tensor([0, 9])).isfinite().all()
+
+
+def test_a_dry_run_tells_of_a_cache_and_does_not_fill_it(
+    run: Path, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"teacher": str(run), "distill": {"cache": tmp_path / "said"}, "epochs": 1}
+    config = PretrainConfig.model_validate(TINY | options)
+    pretrain(dataset.path, tmp_path / "run", recipe="small", options=config, dry_run=True)
+    said = capsys.readouterr().err
+    assert "classes: under 0.01 GiB." in said
+    assert "does not fill the folder" in said
+    assert not (tmp_path / "said").exists()
+    pretrain(dataset.path, tmp_path / "run", recipe="small", options=config)
+    pretrain(dataset.path, tmp_path / "dry", recipe="small", options=config, dry_run=True)
+    assert "does not fill" not in capsys.readouterr().err
+
+
+def test_a_dry_run_finds_that_a_cache_has_no_room(
+    run: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TeacherCache, "num_bytes", 10**18)
+    options = {"teacher": str(run), "distill": {"cache": tmp_path / "said"}}
+    with pytest.raises(OutputError, match="make room"):
+        pretrain(
+            dataset.path,
+            tmp_path / "run",
+            recipe="small",
+            options=PretrainConfig.model_validate(TINY | options),
+            dry_run=True,
+        )
+
+
+def test_a_signal_ends_the_filling_of_a_cache(
+    run: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = Teacher.forward, 0
+
+    def forward(self: Teacher, *arguments: Any) -> torch.Tensor:  # noqa: ANN401
+        nonlocal calls
+        calls += 1
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(feeding, "MEASURED_AT_A_TIME", 16)
+    options = {"teacher": str(run), "distill": {"cache": tmp_path / "said"}, "epochs": 1}
+    config = PretrainConfig.model_validate(TINY | options)
+    with monkeypatch.context() as patched:
+        patched.setattr(Teacher, "forward", forward)
+        with pytest.raises(StoppedError, match="said was stopped by SIGTERM, and is not filled"):
+            pretrain(dataset.path, tmp_path / "run", recipe="small", options=config)
+    assert calls == 1
+    assert not (tmp_path / "said" / CACHE_CARD).exists()
+    pretrain(dataset.path, tmp_path / "run", recipe="small", options=config)
+    assert (tmp_path / "said" / CACHE_CARD).exists()
+
+
+def test_a_resumed_run_may_find_its_cache_elsewhere_but_must_have_one(
+    run: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    def train(cache: str | None, *, resume: bool = False) -> None:
+        options = {"teacher": str(run), "epochs": 1}
+        if cache:
+            options |= {"distill": {"cache": tmp_path / cache}}
+        config = PretrainConfig.model_validate(TINY | options)
+        pretrain(dataset.path, tmp_path / name, recipe="small", options=config, resume=resume)
+
+    name = "cached"
+    train("said")
+    shutil.move(tmp_path / "said", tmp_path / "moved")
+    train("moved", resume=True)
+    name = "asked"
+    train(None)
+    with pytest.raises(RunError, match=r"begun with distill\.cache None, not .*moved"):
+        train("moved", resume=True)
 
 
 def test_a_cache_is_refused_where_pictures_are_blended(

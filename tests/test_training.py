@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 import yaml
 from conftest import TINY, killed_before_step
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hypernym.checkpoint import find_checkpoint, load_checkpoint
 from hypernym.commands import tree
@@ -24,18 +29,25 @@ from hypernym.commands.evaluate import evaluate
 from hypernym.commands.prepare import prepare
 from hypernym.commands.pretrain import pretrain
 from hypernym.data.dataset import open_dataset
+from hypernym.data.loader import Batch
+from hypernym.data.order import Sharing
+from hypernym.distributed import World, join_world, local_device
 from hypernym.errors import DivergenceError, OutputError, RunError, UsageError
 from hypernym.hierarchy.scheme import Scheme
 from hypernym.losses.semantic import SemanticSoftmaxLoss
-from hypernym.models import make_backbone
-from hypernym.training import trainer
+from hypernym.losses.single import SingleLabelLoss
+from hypernym.metrics.accuracy import AccuracyCounter
+from hypernym.models import Classifier, make_backbone
+from hypernym.training import feeding, trainer
 from hypernym.training.config import PretrainConfig
 from hypernym.training.optimizer import TIMM_SCHEDULES, lr_of, make_optimizer, make_schedule
-from hypernym.training.options import OptimOptions, ScheduleOptions
-from hypernym.training.trainer import Trainer
+from hypernym.training.options import AugmentOptions, OptimOptions, ScheduleOptions
+from hypernym.training.task import LabelTask
+from hypernym.training.trainer import Trainer, told_what_to_try
 from hypernym.training.watch import StepRecord, Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from hypernym.data.dataset import Dataset
@@ -254,6 +266,158 @@ def test_too_little_memory_says_what_to_try(
         train(dataset, tmp_path / "run", epochs=1)
 
 
+@given(
+    share=st.integers(1, 40),
+    processes=st.integers(1, 8),
+    accumulate=st.integers(1, 4),
+    repeats=st.integers(1, 3),
+)
+def test_what_is_advised_where_memory_lacks_can_be_given(
+    share: int, processes: int, accumulate: int, repeats: int
+) -> None:
+    config = PretrainConfig(
+        batch_size=share * math.lcm(processes * accumulate, repeats),
+        accumulate=accumulate,
+        augment=AugmentOptions(repeats=repeats),
+    )
+    before = share_out(config, processes)
+    with pytest.raises(UsageError) as told, told_what_to_try(config, World(0, processes)):
+        raise torch.OutOfMemoryError
+    advised = re.findall(r"--(batch-size|accumulate) (\d+)", str(told.value))
+    for option, value in advised:
+        changed = config.model_copy(update={option.replace("-", "_"): int(value)})
+        assert share_out(changed, processes) < before
+    assert advised or "another --model" in str(told.value)
+    if before > 1:
+        assert "--accumulate" in str(told.value)
+
+
+def share_out(config: PretrainConfig, processes: int) -> int:
+    """Return the images of a part; raise what the loader would."""
+    repeats = config.augment.repeats
+    return Sharing(config.batch_size, config.accumulate, repeats, 0, processes).micro_size
+
+
+def test_a_gpu_without_torchrun_is_made_the_current_one_by_its_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen = []
+
+    def set_device(device: torch.device) -> None:
+        assert device.index is not None, "torch would refuse it"
+        chosen.append(device)
+
+    monkeypatch.setattr(torch.cuda, "set_device", set_device)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert local_device(torch.device("cpu")) == torch.device("cpu")
+    for name in ("cuda", "cuda:3"):
+        local_device(torch.device(name))
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    local_device(torch.device("cuda"))
+    assert chosen == [torch.device("cuda", number) for number in (0, 3, 2)]
+
+
+def test_a_world_is_taken_apart_only_after_a_clean_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken_apart = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr(
+        torch.distributed, "destroy_process_group", lambda: taken_apart.append("destroyed")
+    )
+    with pytest.raises(OSError, match="gone"), join_world():
+        raise OSError("the disk is gone")
+    assert taken_apart == []
+    with join_world() as world:
+        assert (world.rank, world.size) == (1, 2)
+    assert taken_apart == ["destroyed"]
+
+
+def make_trainer(**options: Any) -> Trainer:  # noqa: ANN401
+    backbone = make_backbone("test_resnet", num_classes=5, image_size=32)
+    classifier = Classifier(backbone, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    config = PretrainConfig.model_validate({"batch_size": 4, "ema": 0.9} | options)
+    task = LabelTask(classifier, SingleLabelLoss(0.1))
+    return Trainer(task, config, torch.device("cpu"), World(), num_steps=8, image_size=32)
+
+
+def make_batch() -> Batch:
+    images = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8)
+    return Batch(images, torch.arange(4), torch.arange(4), None)
+
+
+def make_fused(*arguments: Any, fused: bool, **options: Any) -> torch.optim.Optimizer:  # noqa: ANN401
+    """Make an optimizer as on a GPU."""
+    optimizer = make_optimizer(*arguments, **options)
+    for group in optimizer.param_groups:
+        group["fused"] = fused
+    return optimizer
+
+
+@pytest.mark.parametrize("fused_here", [False, True])
+def test_an_optimizer_is_loaded_for_the_device_that_it_goes_on_at(
+    fused_here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fused one keeps its number of steps on the GPU, and torch asks the loaded groups whether."""
+
+    monkeypatch.setattr(trainer, "make_optimizer", partial(make_fused, fused=not fused_here))
+    saved = make_trainer()
+    saved.take_step([make_batch()])
+    monkeypatch.setattr(trainer, "make_optimizer", partial(make_fused, fused=fused_here))
+    resumed = make_trainer()
+    loaded: list[dict[str, Any]] = []
+    resumed._optimizer.register_load_state_dict_pre_hook(lambda _, state: loaded.append(state))
+    resumed.load_state_dict(saved.state_dict())
+    assert [group["fused"] for group in loaded[0]["param_groups"]] == [fused_here] * 2
+    assert [group["fused"] for group in resumed._optimizer.param_groups] == [fused_here] * 2
+    resumed.take_step([make_batch()])
+
+
+class NoHostSynchronisation(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Refuses operations that would make Python wait for a GPU."""
+
+    WAITING = frozenset(
+        {"_local_scalar_dense", "nonzero", "masked_select", "unique", "_unique2", "equal"}
+    )
+
+    def __torch_dispatch__(
+        self,
+        operation: Any,  # noqa: ANN401
+        types: object,
+        arguments: Sequence[Any] = (),
+        options: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        name = operation.overloadpacket.__name__
+        assert name not in self.WAITING, f"{name} waits for the device"
+        if name in {"index", "index_put", "index_put_"}:
+            indices = [index for index in arguments[1] if index is not None]
+            assert all(index.dtype != torch.bool for index in indices), f"{name} by bool waits"
+        return operation(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"precision": "bf16"}, {"optim": {"clip_norm": 0.0}, "ema": 0.0}]
+)
+def test_a_step_never_waits_for_the_device(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: with a fused optimizer, and numbers that are read steps later."""
+
+    monkeypatch.setattr(trainer, "make_optimizer", partial(make_fused, fused=True))
+    stepping = make_trainer(**options)
+    monkeypatch.setattr(stepping._watch, "take", lambda **_: iter(()))
+    batch = make_batch()
+    stepping.take_step([batch])  # the first makes the state of the optimizer
+    watched = NoHostSynchronisation()  # type: ignore[no-untyped-call]
+    with watched:
+        stepping.take_step([batch])
+    with pytest.raises(AssertionError, match="waits for the device"), watched:
+        torch.ones(2).sum().item()
+
+
 def test_a_gradient_that_is_not_finite_stops_the_run_before_the_update(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +468,24 @@ def test_a_dry_run_shows_the_first_batch_and_trains_nothing(dataset: Dataset, tm
     assert "steps" in str(shown)
     assert "parameters" in str(shown)
     train(dataset, tmp_path / "run", epochs=1)
+
+
+def test_a_dry_run_measures_one_batch(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = 0
+    real = AccuracyCounter.update
+
+    def update(self: AccuracyCounter, *arguments: Any) -> None:  # noqa: ANN401
+        nonlocal shown
+        shown += 1
+        real(self, *arguments)
+
+    monkeypatch.setattr(AccuracyCounter, "update", update)
+    monkeypatch.setattr(feeding, "MEASURED_AT_A_TIME", 4)
+    options = PretrainConfig.model_validate(TINY)
+    pretrain(dataset.path, tmp_path / "run", recipe="small", options=options, dry_run=True)
+    assert shown == 1
 
 
 def test_a_dry_run_of_few_steps_is_no_longer_than_it_needs(dataset: Dataset, tmp_path: Path) -> None:

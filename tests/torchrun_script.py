@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from torch import Tensor, distributed
@@ -13,6 +17,7 @@ from hypernym.commands.evaluate import evaluate
 from hypernym.commands.pretrain import pretrain
 from hypernym.distributed import join_world, wait_for_all
 from hypernym.training.config import PretrainConfig
+from hypernym.training.stopping import StopRequest
 from hypernym.training.trainer import Trainer
 
 TINY = {"model": "test_resnet", "epochs": 2, "batch_size": 12, "workers": 0, "log_every": 1, "ema": 0.9}
@@ -53,6 +58,38 @@ def run_everything(folder: Path, dataset: Path) -> None:
             train(dataset, folder / f"killed-{step}", resume=True)
         train(dataset, folder / "vit", model="test_vit", ema=0.0)
         train(dataset, folder / "parts", model="test_vit", ema=0.0, accumulate=2)
+
+
+def stop_in_fifth_step(dataset: Path, run: Path, number: signal.Signals) -> None:
+    """Train; in the fifth step torchrun is told to end, as by a scheduler, and passes the signal on."""
+    real, note, noted = Trainer.take_step, StopRequest.note, Event()
+
+    def take_step(self: Trainer, *parts: Any, **flags: Any) -> Any:
+        if self.steps_done == 4:
+            if distributed.get_rank() == 0:
+                os.kill(os.getppid(), number)
+            while not noted.is_set():
+                time.sleep(0.01)
+        return real(self, *parts, **flags)
+
+    def note_and_tell(self: StopRequest, *arguments: Any) -> None:
+        note(self, *arguments)
+        noted.set()
+
+    Trainer.take_step = take_step  # type: ignore[method-assign]
+    StopRequest.note = note_and_tell  # type: ignore[method-assign, assignment]
+    train(dataset, run)
+
+
+def terminate(folder: Path, dataset: Path) -> None:
+    stop_in_fifth_step(dataset, folder / "terminated", signal.SIGTERM)
+
+
+def go_on_and_be_warned(folder: Path, dataset: Path) -> None:
+    with join_world():
+        train(dataset, folder / "terminated", resume=True)
+        train(dataset, folder / "whole")
+        stop_in_fifth_step(dataset, folder / "warned", signal.SIGUSR1)
 
 
 def fail_alone(folder: Path, dataset: Path) -> None:

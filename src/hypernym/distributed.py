@@ -73,10 +73,10 @@ def join_world() -> Iterator[World]:
         distributed.init_process_group(backend, timeout=PATIENCE)
     except (RuntimeError, ValueError) as cause:
         raise UsageError(f"the {size} processes do not find each other ({cause}).") from cause
-    try:
-        yield world
-    finally:
-        distributed.destroy_process_group()
+    yield world
+    # Only after a clean end: NCCL takes a group apart together, so that a process that failed would wait
+    # for others which wait for it. It ends instead, and torchrun ends them.
+    distributed.destroy_process_group()
 
 
 def local_device(device: torch.device) -> torch.device:
@@ -97,8 +97,8 @@ def local_device(device: torch.device) -> torch.device:
             f"there are {torch.cuda.device_count()} GPUs for {os.environ.get('LOCAL_WORLD_SIZE')} "
             f"processes on this machine: start one for each GPU (--nproc-per-node)."
         )
-    if local is not None:
-        device = torch.device("cuda", int(local))
+    if device == torch.device("cuda"):  # which needs a number to be made the current one
+        device = torch.device("cuda", torch.cuda.current_device() if local is None else int(local))
     torch.cuda.set_device(device)
     return device
 

@@ -13,10 +13,10 @@ from hypernym.data.dataset import open_dataset
 from hypernym.errors import RunError
 from hypernym.files import check_vacant
 from hypernym.hierarchy.tree import load_tree
-from hypernym.training.config import PretrainConfig, RecipeName
+from hypernym.training.config import PretrainConfig, RecipeName, read_config
 from hypernym.training.recipes import check_given, resolve_config
 from hypernym.training.rehearsal import Rehearsal, rehearse
-from hypernym.training.requests import go_on_with, lay_over_files
+from hypernym.training.requests import go_on_with, lay_over_files, overlay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ def pretrain(
     dataset: Path,
     run: Path,
     *,
-    recipe: RecipeName = "default",
+    recipe: RecipeName | None = None,
     config: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
     options: Annotated[PretrainConfig, Parameter(name="*")] | None = None,
     resume: bool | Literal["auto"] = False,
@@ -75,11 +75,12 @@ def pretrain(
     Args:
         dataset: A prepared dataset with a tree.
         run: The folder to make: configuration, metrics, checkpoints.
-        recipe: Where the options start from.
+        recipe: Where the options start from; by default `default`.
         config: YAML files whose keys are the options' names; they are laid over the recipe in turn.
         options: The options; they are laid over recipe and files.
-        resume: Go on with a run that was stopped, with its own options; only device, workers, log_every,
-            save and track may change. Where nothing was begun it begins (so `--resume auto`, which means
+        resume: Go on with a run that was stopped, with its own options; only accumulate, compile,
+            checkpoint_gradients, device, log_every, save, track and workers may change, and where
+            distill.cache lies. Where no checkpoint was saved it begins (so `--resume auto`, which means
             the same, suits a job that may be started again).
         dry_run: Take a few steps, show what would be done and what it takes, and train nothing.
     """
@@ -88,14 +89,18 @@ def pretrain(
     from hypernym.training.pretraining import plan_pretraining
 
     given = options.model_dump(mode="json", exclude_unset=True) if options else {}
+    if recipe is not None:
+        given["recipe"] = recipe
     with join_world() as world:
         resolved, resumes = agree(
-            world, lambda: _begin(dataset, run, recipe, config, given, resume=bool(resume))
+            world, lambda: _begin(dataset, run, config, given, resume=bool(resume))
         )
         opened = open_dataset(dataset)
         tree = load_tree(dataset / "tree.json", classes_digest=opened.classes.digest)
         device = local_device(choose_device(resolved.device))
-        course = plan_pretraining(opened, tree, resolved, device, world, resumes=resumes)
+        course = plan_pretraining(
+            opened, tree, resolved, device, world, resumes=resumes, rehearses=dry_run
+        )
         if dry_run:
             return rehearse(course, run / REHEARSED, device, world)
         return _train(course, run, resolved, device, world, resumes=resumes)
@@ -129,7 +134,6 @@ def _train(
 def _begin(
     dataset: Path,
     run: Path,
-    recipe: RecipeName,
     files: Sequence[Path],
     given: dict[str, Any],
     *,
@@ -145,7 +149,7 @@ def _begin(
     if not _has_learned_nothing(run):
         check_vacant(run, resume=resume, what="run")
     load_tree(dataset / "tree.json", classes_digest=open_dataset(dataset).classes.digest)
-    resolved = _resolve(run, recipe, files, given, resume=resume)
+    resolved = _resolve(run, files, given, resume=resume)
     return resolved, resume and is_resumable(run / "checkpoints" / "last")
 
 
@@ -155,17 +159,19 @@ def _has_learned_nothing(run: Path) -> bool:
     return is_run or (run.is_dir() and {path.name for path in run.iterdir()} == {REHEARSED})
 
 
-def _resolve(
-    run: Path, recipe: RecipeName, files: Sequence[Path], given: dict[str, Any], *, resume: bool
-) -> PretrainConfig:
+def _resolve(run: Path, files: Sequence[Path], given: dict[str, Any], *, resume: bool) -> PretrainConfig:
     """Lay files over the recipe and options over files; of a resumed run, check that nothing changed."""
     given = lay_over_files(files, given, PretrainConfig)
     begun = run / "config.yaml"
     found = {path.name for path in run.iterdir()} if run.is_dir() else set()
     if resume and not begun.exists() and found - {REHEARSED}:
         raise RunError(f"{run} holds no run (no config.yaml): give the folder of a run to resume it.")
-    if not (resume and begun.exists()):
-        resolved = resolve_config(recipe, given)
-        check_given(resolved, given)
-        return resolved
-    return go_on_with(begun, given, PretrainConfig)
+    if resume and begun.exists() and not _has_learned_nothing(run):
+        return go_on_with(begun, given, PretrainConfig)
+    base: dict[str, Any] = {}
+    if resume and begun.exists():  # it begins again, and may do so with other options
+        before = read_config(begun, PretrainConfig)
+        base = before if given.get("recipe") in {None, before.get("recipe")} else {}
+    resolved = resolve_config(overlay(base, given))
+    check_given(resolved, given)
+    return resolved

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hypernym.comparison.runs import Source
 
-WITHOUT_MEANING = RUNTIME_OPTIONS | {"seed"}
+WITHOUT_MEANING = RUNTIME_OPTIONS | {"recipe", "seed"}
 """Options that make no other scheme."""
 
 PATHS = ("start", "teacher")

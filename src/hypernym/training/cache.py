@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from hypernym.data.classes import digest_classes
-from hypernym.distributed import ALONE, add_up, agree
+from hypernym.distributed import ALONE, add_up, agree, gather
 from hypernym.errors import MismatchError, OutputError, RunError
 from hypernym.files import make_folder, read_json, sync_folder, write_json
+from hypernym.inference import autocast
 from hypernym.progress import show_progress
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from hypernym.data.loader import Batch
     from hypernym.distributed import World
     from hypernym.hierarchy.tree import Tree
+    from hypernym.training.stopping import StopRequest
     from hypernym.training.teacher import Teacher
 
 CACHE_VERSION = 1
@@ -114,15 +116,39 @@ class TeacherCache:
             )
         return True
 
-    def fill(self, batches: Iterable[Batch], device: torch.device, world: World = ALONE) -> None:
+    def check_room(self) -> None:
+        """Check that the disk has room for the logits, whether its folder is there yet or not.
+
+        Raises:
+            OutputError: it has not.
+        """
+        place = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(place).free
+        if free < self.num_bytes:
+            raise OutputError(
+                f"{self} There are {free / GIB:.2f} GiB left: make room, or give another folder to "
+                f"--distill.cache."
+            )
+
+    def fill(
+        self,
+        batches: Iterable[Batch],
+        device: torch.device,
+        world: World = ALONE,
+        precision: torch.dtype = torch.float32,
+        asked: StopRequest | None = None,
+    ) -> None:
         """Ask the teacher once of each picture, and write the card when all is written.
 
         Args:
             batches: This process's share of the split, in any order, by the teacher's `view`.
             device: Where the teacher is.
             world: The processes that share the work; each writes its own rows.
+            precision: Of the teacher's forward pass.
+            asked: Whether a signal asks to stop: looked at before each batch.
 
         Raises:
+            StoppedError: a signal asked to stop; the next fill begins anew.
             OutputError: the disk has too little room.
             RunError: the batches do not hold each row once.
             MismatchError: what is there belongs to something else.
@@ -134,12 +160,17 @@ class TeacherCache:
         largest = torch.finfo(torch.float16).max
         with show_progress("asking the teacher", len(logits_NC), "images") as advance:
             for batch in batches:
-                logits_BC = self._teacher(batch.images.to(device, non_blocking=True))
+                if asked is not None and asked.signal is not None:
+                    break
+                with autocast(device, precision):
+                    logits_BC = self._teacher(batch.images.to(device, non_blocking=True))
                 rows = batch.rows.numpy()
                 logits_NC[rows] = logits_BC.float().clamp(-largest, largest).half().cpu().numpy()
                 times_N.index_add_(0, batch.rows.to(device), torch.ones_like(batch.rows, device=device))
                 advance(len(rows) * world.size)
         logits_NC.flush()
+        if asked is not None and any(gather(world, asked.signal is not None)):
+            asked.leave(self.folder, "is not filled: give the same command again, which fills it anew")
         wrong = int((add_up(world, times_N) != 1).sum())
         if wrong:
             raise RunError(
@@ -154,12 +185,7 @@ class TeacherCache:
         make_folder(self.folder)
         path = self.folder / CACHE_LOGITS
         path.unlink(missing_ok=True)  # of a fill that was cut short
-        free = shutil.disk_usage(self.folder).free
-        if free < self.num_bytes:
-            raise OutputError(
-                f"{self} There are {free / GIB:.2f} GiB left: make room, or give another folder to "
-                f"--distill.cache."
-            )
+        self.check_room()
         np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=self._shape)
 
     def _finish(self) -> None:

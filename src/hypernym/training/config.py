@@ -6,9 +6,10 @@ A recipe is a configuration with other values (`recipes.py`).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
+from cyclopts import Parameter
 from pydantic import BaseModel, Field
 
 from hypernym.errors import UsageError, nearest
@@ -100,8 +101,14 @@ class TrainConfig(Options):
     """Where the records are shown too."""
 
 
+RecipeName = Literal["default", "official", "small"]
+
+
 class PretrainConfig(TrainConfig):
     """All that decides a pretraining, beside its dataset."""
+
+    recipe: Annotated[RecipeName | None, Parameter(parse=False)] = None
+    """Where the options started from. On the command line and in Python a word to `pretrain` itself."""
 
     pretrained: bool = False
     """Start from timm's weights."""
@@ -122,21 +129,18 @@ class PretrainConfig(TrainConfig):
     distill: DistillOptions = DistillOptions()
 
 
-RecipeName = Literal["default", "official", "small"]
-
-RUNTIME_OPTIONS = {
-    "accumulate",
-    "checkpoint_gradients",
-    "compile",
-    "device",
-    "distill.cache",
-    "features",
-    "log_every",
-    "save",
-    "track",
-    "workers",
+CAVEATS = {
+    "accumulate": "batch normalisation, mixup and cutmix look at one part of a step",
+    "checkpoint_gradients": "batch normalisation counts each batch twice in its running means",
+    "device": "--precision auto means another number format on another kind of device",
 }
-"""Options and groups that a resumed run may change: they change last bits at most."""
+"""Options that a resumed run may change, and what more than last bits that can change."""
+
+RUNTIME_OPTIONS = {*CAVEATS, "compile", "features", "log_every", "save", "track", "workers"}
+"""Options and groups that a resumed run may change."""
+
+MOVABLE_OPTIONS = {"distill.cache"}
+"""Folders that a resumed run may have elsewhere, if it was begun with one."""
 
 
 def read_config(path: Path, kind: type[TrainConfig]) -> dict[str, Any]:

@@ -21,17 +21,31 @@ if TYPE_CHECKING:
 class MetricLog:
     """Appends records, one JSON object a line, each with the step that it was made after."""
 
-    def __init__(self, run: Path, first_step: int, config: TrainConfig, *, writes: bool = True) -> None:
+    def __init__(
+        self,
+        run: Path,
+        first_step: int,
+        config: TrainConfig,
+        *,
+        is_measured: bool = True,
+        writes: bool = True,
+    ) -> None:
         """Open the log of a run that goes on after `first_step`; later records are taken back.
 
-        Only one of several processes `writes`.
+        So is that of a measurement after this very step, unless it `is_measured`. Only one of several
+        processes `writes`.
         """
         self._boards: list[Board] = []
         self._stream = None
         if not writes:
             return
         path = run / "metrics.jsonl"
-        kept = [record for record in read_records(path) if record["step"] <= first_step]
+        kept = [
+            record
+            for record in read_records(path)
+            if record["step"] < first_step
+            or (record["step"] == first_step and (is_measured or "lr" in record))
+        ]
         write_text(path, "".join(f"{json.dumps(record)}\n" for record in kept))
         self._boards = [make_board(tracker, run, first_step, config) for tracker in config.track]
         self._stream = path.open("a", encoding="utf-8")

@@ -6,21 +6,22 @@ Order of a start, whether new or resumed:
     3. the folder is made and config.yaml written: a mistake until then leaves nothing behind
     4. a resumed run loads weights, the states of all of these, and the number of steps done
     5. metric records after that step are taken back
-    6. the loader is moved to the place in the epoch that the number of steps says
+    6. a run that was saved at the end of an epoch and stopped in its measurement is measured
+    7. the loader is moved to the place in the epoch that the number of steps says
 """
 
 from __future__ import annotations
 
 import math
-import signal
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hypernym.checkpoint import load_state, save_checkpoint
 from hypernym.distributed import gather, wait_for_all
-from hypernym.errors import DivergenceError, StoppedError
+from hypernym.errors import DivergenceError
 from hypernym.files import make_folder, write_json
 from hypernym.progress import show_progress
 from hypernym.training.book import Book
@@ -139,6 +140,10 @@ class _Fitting:
         self._calendar = Calendar(self._config.save, self._steps_per_epoch)
         self._best_epoch, self._best_score = 0, -math.inf
         self._figures: dict[str, float] = {}
+        self._is_measured = True
+        """Whether the epoch that ended last has been measured."""
+
+        self._saved_step = 0
         self._began = time.monotonic()
 
     def resume(self) -> None:
@@ -148,14 +153,25 @@ class _Fitting:
         self._trainer.load_state_dict(state["trainer"])
         self._book.load_state_dict(state["book"])
         self._best_epoch, self._best_score = state["best"]
+        self._figures = state.get("figures", {})
+        self._is_measured = state.get("is_measured", True)
+        self._saved_step = self._trainer.steps_done
 
     def run_to_the_end(self, asked: StopRequest) -> None:
         """Take all steps that are left."""
         trainer, world = self._trainer, self._world
         with (
-            MetricLog(self._run, trainer.steps_done, self._config, writes=world.is_first) as log,
+            MetricLog(
+                self._run,
+                trainer.steps_done,
+                self._config,
+                is_measured=self._is_measured,
+                writes=world.is_first,
+            ) as log,
             show_progress("training", self._num_steps, "steps", done=trainer.steps_done) as advance,
         ):
+            if not self._is_measured:
+                self._measure(log, asked)
             for parts in self._batches():
                 late = self._calendar.is_late() and world.is_first
                 records = trainer.take_step(parts, stop=asked.signal is not None, late=late)
@@ -163,12 +179,13 @@ class _Fitting:
                 if ends_epoch or self._is_due(records):
                     records += trainer.catch_up()  # nothing is saved that may have diverged
                 self._book.note(records, log)
-                if ends_epoch:
-                    self._measure(log)
+                self._is_measured = not (ends_epoch and self._has_to_measure())
                 if self._is_due(records):  # also by what was told just now
                     self._save_last()
                 if any(record.values[STOP] for record in records):
                     self._leave(asked)
+                if not self._is_measured:
+                    self._measure(log, asked)
                 advance(note=self._book.note_of_progress())
 
         if world.is_first:
@@ -208,24 +225,61 @@ class _Fitting:
             while parts := list(islice(batches, self._config.accumulate)):
                 yield parts
 
-    def _measure(self, log: MetricLog) -> None:
-        """Measure at the end of an epoch, and save the model if it is the best so far."""
-        self._trainer.prepare_to_measure()
-        epoch = self._trainer.steps_done // self._steps_per_epoch
-        if self._course.measure is None:
-            if epoch == self._config.epochs and self._world.is_first:
-                self._save("best", self._config.save.keep_best)
-            return
-        measured = self._course.measure(self._trainer.measured)
-        self._figures = measured.figures
-        log.write(self._trainer.steps_done, epoch=epoch - 1, **measured.figures)
-        if measured.score > self._best_score:
-            self._best_score, self._best_epoch = measured.score, epoch
-            if self._world.is_first:
-                self._save("best", self._config.save.keep_best)
+    def _has_to_measure(self) -> bool:
+        """Tell whether the end of this epoch is one to measure at, or to name the best model."""
+        return self._course.measure is not None or self._trainer.steps_done == self._num_steps
+
+    def _measure(self, log: MetricLog, asked: StopRequest) -> None:
+        """Measure at the end of an epoch, and save the model if it is the best so far.
+
+        All that was learned is saved before, where a checkpoint is due: a measurement can take longer
+        than a scheduler waits.
+        """
+        trainer = self._trainer
+        is_best = True  # of a run that nothing is held out of, its last
+        if self._course.measure is not None:
+            trainer.prepare_to_measure()
+            with self._leaving_when(asked):
+                measured = self._course.measure(trainer.measured)
+            self._figures = measured.figures
+            epoch = trainer.steps_done // self._steps_per_epoch
+            log.write(trainer.steps_done, epoch=epoch - 1, **measured.figures)
+            if is_best := measured.score > self._best_score:
+                self._best_score, self._best_epoch = measured.score, epoch
+        if is_best and self._world.is_first:
+            self._save("best", self._config.save.keep_best)
         if self._world.is_first:
             self._curves.draw_now_and_then()
         self._book.start_again()  # time spent here is no time of training
+        self._is_measured = True
+        stops = any(gather(self._world, asked.signal is not None))
+        if stops or self._saved_step == trainer.steps_done:
+            self._save_last()
+        if stops:
+            self._leave(asked)
+
+    @contextmanager
+    def _leaving_when(self, asked: StopRequest) -> Iterator[None]:
+        """Leave before the next batch of a measurement when a signal asks to.
+
+        Of several processes none may leave alone, and they have no batches in common: they leave after
+        the measurement.
+        """
+
+        def look(*_: object) -> None:
+            if asked.signal is not None:
+                if self._saved_step != self._trainer.steps_done:
+                    self._save_last()
+                self._leave(asked)
+
+        if self._world.size > 1:
+            yield
+            return
+        hook = self._trainer.measured.register_forward_pre_hook(look)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def _is_due(self, records: Sequence[StepRecord]) -> bool:
         steps_done = self._trainer.steps_done
@@ -239,20 +293,17 @@ class _Fitting:
                 "trainer": self._trainer.state_dict(),
                 "book": self._book.state_dict(),
                 "best": (self._best_epoch, self._best_score),
+                "figures": self._figures,
+                "is_measured": self._is_measured,
             }
             self._save("last", self._config.save.keep_last, state)
+        self._saved_step = self._trainer.steps_done
         self._calendar.note_saved()
 
     def _leave(self, asked: StopRequest) -> NoReturn:
         """End as the signal says; everything is saved."""
         wait_for_all(self._world)  # torchrun kills the others when one ends: let the first save
-        if asked.signal == signal.SIGINT:
-            raise KeyboardInterrupt
-        name = asked.signal.name if asked.signal else "a signal to another process"
-        raise StoppedError(
-            f"{self._run} was stopped by {name}, and saved after {self._trainer.steps_done} steps: add "
-            f"--resume to go on."
-        )
+        asked.leave(self._run, f"saved after {self._trainer.steps_done} steps: add --resume to go on")
 
     def _save(self, name: str, keep: int, state: dict[str, Any] | None = None) -> None:
         steps_done = self._trainer.steps_done

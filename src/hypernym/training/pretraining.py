@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,8 +26,10 @@ from hypernym.training.cache import TeacherCache
 from hypernym.training.feeding import feed_measuring, feed_training
 from hypernym.training.loop import Course, Measured
 from hypernym.training.start import load_start
+from hypernym.training.stopping import heed_signals
 from hypernym.training.task import DistillTask, LabelTask
 from hypernym.training.teacher import load_teacher
+from hypernym.training.trainer import resolve_precision_of_answers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,10 +53,12 @@ def plan_pretraining(
     world: World,
     *,
     resumes: bool,
+    rehearses: bool = False,
 ) -> Course:
     """Make model, loss and loaders from the configuration.
 
-    Where a run `resumes`, its weights come from its checkpoint, and not from where they started.
+    Where a run `resumes`, its weights come from its checkpoint, and not from where they started. Where
+    it only `rehearses`, one batch is measured, and a teacher's cache that is not there is not filled.
 
     Raises:
         HypernymError: an option does not fit the dataset, the model or this machine.
@@ -85,13 +90,15 @@ def plan_pretraining(
 
     def measure_val(model: Classifier) -> Measured:
         batches = feed_measuring(held_out, preprocessing, config.workers, device, world)
-        accuracy = measure(model, batches, levels, device, world, len(held_out))
+        shown = islice(batches, 1) if rehearses else batches
+        precision = resolve_precision_of_answers(config.precision, device)
+        accuracy = measure(model, shown, levels, device, world, len(held_out), precision)
         figures = {"val/top1": accuracy.top1, "val/semantic_top1": accuracy.semantic_top1}
         return Measured(accuracy.semantic_top1, figures)
 
     names, digest = tree.name_all(dataset.classes.names), dataset.card["digest"]
     return Course(
-        _make_task(classifier, dataset, tree, levels, config, device, world),
+        _make_task(classifier, dataset, tree, levels, config, device, world, rehearses=rehearses),
         loader,
         config,
         Card(tree.ids, names, tree, preprocessing, config.scheme, digest),
@@ -108,6 +115,8 @@ def _make_task(
     config: PretrainConfig,
     device: torch.device,
     world: World,
+    *,
+    rehearses: bool,
 ) -> Task:
     """Choose what is learned from: labels, a teacher, or both."""
     options, distill = config.loss, config.distill
@@ -130,7 +139,7 @@ def _make_task(
         classifier,
         criterion.to(device) if distill.labels else None,
         distance.to(device),
-        _call_teacher(config.teacher, dataset, tree, config, device, world),
+        _call_teacher(config.teacher, dataset, tree, config, device, world, rehearses=rehearses),
         distill.alpha,
     )
 
@@ -142,8 +151,13 @@ def _call_teacher(
     config: PretrainConfig,
     device: torch.device,
     world: World,
+    *,
+    rehearses: bool,
 ) -> Teacher | CachedTeacher:
-    """Load the teacher; with a cache, ask it of each training picture, unless that was done before."""
+    """Load the teacher; with a cache, ask it of each training picture, unless that was done before.
+
+    A rehearsal asks it of the first batch alone.
+    """
     size = config.image_size or dataset.image_size
     kind = config.distill.kind
     teacher = load_teacher(name, tree, size, device, scheme=config.scheme, kind=kind)
@@ -159,9 +173,16 @@ def _call_teacher(
     cache = TeacherCache(config.distill.cache, teacher, tree, dataset.card["digest"], len(images))
     say(str(cache))
 
-    if not agree(world, cache.is_filled):
+    is_filled = agree(world, cache.is_filled)
+    if rehearses and not is_filled:
+        agree(world, cache.check_room)
+        say("A dry run asks the teacher itself, and does not fill the folder.")
+        return teacher
+    if not is_filled:
         batches = feed_measuring(images, teacher.view, config.workers, device, world)
-        cache.fill(batches, device, world)
+        precision = resolve_precision_of_answers(config.precision, device)
+        with heed_signals() as asked:
+            cache.fill(batches, device, world, precision, asked)
     return cache.open()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hypernym.errors import RunError, UsageError
-from hypernym.training.config import RUNTIME_OPTIONS, TrainConfig, read_config
+from hypernym.progress import say
+from hypernym.training.config import CAVEATS, MOVABLE_OPTIONS, RUNTIME_OPTIONS, TrainConfig, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,12 +43,17 @@ def go_on_with(begun: Path, given: dict[str, Any], kind: type[Config]) -> Config
     resolved = kind.model_validate(overlay(before, given))
     then, now = flatten(before), flatten(resolved.model_dump(mode="json"))
     for name, value in now.items():
-        is_runtime = bool({name, name.partition(".")[0]} & RUNTIME_OPTIONS)
-        if then.get(name, value) != value and not is_runtime:
+        if then.get(name, value) == value:
+            continue
+        moves = name in MOVABLE_OPTIONS and None not in {then[name], value}
+        group = name.partition(".")[0]
+        if not moves and not {name, group} & RUNTIME_OPTIONS:
             raise RunError(
                 f"{begun.parent} was begun with {name} {then[name]}, not {value}: leave "
                 f"--{name.replace('_', '-')} away to resume it, or give a new folder."
             )
+        if caveat := CAVEATS.get(name):
+            say(f"{begun.parent} was begun with {name} {then[name]} and goes on with {value}: {caveat}.")
     return resolved
 
 

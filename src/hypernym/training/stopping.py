@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hypernym.errors import StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """A scheduler's warning, Ctrl-C, and what Slurm sends where `--signal=USR1@120` asks for it."""
@@ -26,10 +29,22 @@ class StopRequest:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number)
 
+    def leave(self, folder: Path, state: str) -> NoReturn:
+        """End as the signal says; `state` tells what of `folder` is kept, and how to go on.
+
+        Raises:
+            KeyboardInterrupt: it was Ctrl-C.
+            StoppedError: it was another one, or came to another process.
+        """
+        if self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        name = self.signal.name if self.signal else "a signal to another process"
+        raise StoppedError(f"{folder} was stopped by {name}, and {state}.")
+
 
 @contextmanager
 def heed_signals() -> Iterator[StopRequest]:
-    """Turn signals into a request that the loop answers after its step."""
+    """Turn signals into a request that is answered where nothing is lost."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread can be told of signals

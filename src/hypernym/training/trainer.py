@@ -19,6 +19,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from hypernym.data.loader import derive_seed
 from hypernym.distributed import World, add_up, share_buffers
 from hypernym.errors import DivergenceError, UsageError
+from hypernym.inference import autocast
 from hypernym.training.mixing import Mixing
 from hypernym.training.optimizer import is_fused, lr_of, make_optimizer, make_schedule
 from hypernym.training.options import Precision
@@ -148,13 +149,15 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned, when the measured weights have been loaded."""
-        fused = [group.get("fused") for group in self._optimizer.param_groups]
+        # Of this device, not of the one that the run was saved on; before it is loaded, for it decides
+        # where the optimizer keeps its number of steps.
+        groups = zip(state["optimizer"]["param_groups"], self._optimizer.param_groups, strict=True)
+        for saved, own in groups:
+            if "fused" in saved:
+                saved["fused"] = own.get("fused")
         for name, part in self._stateful().items():
             if state[name]:  # a scaler that was off has no state
                 part.load_state_dict(state[name])
-        for group, own in zip(self._optimizer.param_groups, fused, strict=True):
-            if "fused" in group:
-                group["fused"] = own  # of this device, not of the one that the run was saved on
         if self._average is not None:
             self._classifier.backbone.load_state_dict(state["weights"])
         self.steps_done = state["steps_done"]
@@ -170,7 +173,7 @@ class Trainer:
             images = images.contiguous()
         targets = batch.labels if batch.present is None else batch.present
         images, targets = self._mixing(images, targets.to(self._device, non_blocking=True))
-        with _autocast(self._device, self._precision):
+        with autocast(self._device, self._precision):
             losses = self._task.losses(images, targets, batch.rows)
         torch.autograd.backward(self._scaler.scale(losses["loss"] / num_parts))
         return {name: loss.detach().float() for name, loss in losses.items()}
@@ -288,6 +291,15 @@ class Trainer:
         }
 
 
+def resolve_precision_of_answers(precision: Precision, device: torch.device) -> torch.dtype:
+    """Return the number format in which a model is measured during training and a teacher asked.
+
+    On a GPU it is that of training, which is several times faster than float32; on a CPU exactness is
+    worth more. `evaluate` measures in float32 everywhere.
+    """
+    return resolve_precision(precision, device) if device.type == "cuda" else torch.float32
+
+
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
     """Return the number format of the forward pass."""
     match precision:
@@ -315,22 +327,25 @@ def told_what_to_try(config: TrainConfig, world: World) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as cause:
         a_part = config.batch_size // (world.size * config.accumulate)
-        smaller = f"--batch-size {config.batch_size // 2}, --image-size, or another --model"
-        if a_part > 1:
-            smaller = (
-                f"--accumulate {2 * config.accumulate}, which takes parts of {a_part // 2} and learns "
-                f"the same, or --batch-size {config.batch_size // 2}"
-            )
+        saves = "" if config.checkpoint_gradients else "; --checkpoint-gradients saves memory too"
         raise UsageError(
-            f"there is too little memory for {a_part} images at a time: try {smaller}; "
-            f"--checkpoint-gradients saves memory too."
+            f"there is too little memory for {a_part} images at a time: try "
+            f"{' or '.join(_smaller_steps(config, world))}{saves}."
         ) from cause
 
 
-def _autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
-    if precision == torch.float32:
-        return nullcontext()
-    return torch.autocast(device.type, precision)
+def _smaller_steps(config: TrainConfig, world: World) -> list[str]:
+    """Return what makes a step smaller, of what the loader can deal out (`data.order.Sharing`)."""
+    ways = []
+    share = config.batch_size // world.size
+    if share > config.accumulate:
+        least = 2 * config.accumulate
+        parts = next(parts for parts in range(least, share + 1) if share % parts == 0)
+        ways.append(f"--accumulate {parts}, which takes the same step in parts of {share // parts},")
+    unit = math.lcm(world.size * config.accumulate, config.augment.repeats)
+    if half := config.batch_size // 2 // unit * unit:
+        ways.append(f"--batch-size {half}")
+    return ways or ["a smaller --image-size", "another --model"]
 
 
 def _num_outputs(classifier: Classifier) -> int:
