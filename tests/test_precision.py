@@ -223,6 +223,12 @@ def test_chunks_of_bins_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.macro == pytest.approx(whole.macro)
 
 
+def test_what_is_no_number_falls_into_the_lowest_bin() -> None:
+    counter = BinnedPrecisionCounter(1, CPU)
+    counter.update(torch.tensor([[torch.nan], [-1.0]]), torch.tensor([[0], [1]]))
+    assert counter.compute().macro == 1.0
+
+
 def test_sure_and_impossible_classes_fall_into_the_outermost_bins() -> None:
     counter = BinnedPrecisionCounter(1, CPU)
     surest = torch.tensor([-torch.inf, -1e30, -1e-30, 0.0, 1e-6])[:, None]

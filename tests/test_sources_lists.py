@@ -81,6 +81,12 @@ def test_a_csv_with_a_byte_order_mark_and_windows_lines_is_read(tmp_path: Path) 
     assert labels_of(tmp_path / "a.csv") == {"1.jpg": (None, ("swan",)), "2\n.jpg": (None, ("é",))}
 
 
+def test_a_path_that_cannot_be_looked_up_is_a_row_and_no_fault_of_the_list(tmp_path: Path) -> None:
+    path = f"/{'long' * 100}/1.jpg"
+    source = write_csv(tmp_path / "a.csv", ["path", "label"], [path, "swan"], ["2.jpg", "swan"])
+    assert labels_of(source) == {path: (None, ("swan",)), "2.jpg": (None, ("swan",))}
+
+
 def test_json_lines_hold_one_label_or_a_list(tmp_path: Path) -> None:
     source = write_jsonl(
         tmp_path / "metadata.jsonl",

@@ -96,12 +96,17 @@ def test_a_folder_of_configurations_of_the_hub_says_which_folder_to_give(
     assert open_source(str(inner)).layout is Layout.PARQUET
 
 
+def test_tables_beside_the_images_of_classes_make_no_configurations_of_them(tmp_path: Path) -> None:
+    make(tmp_path, "cat/1.jpg", "cat/meta.parquet", "dog/1.jpg")
+    assert open_source(str(tmp_path)).layout is Layout.CLASS_FOLDERS
+
+
 @pytest.mark.parametrize(
     ("content", "layout"),
     [
         (tar_of(("swan.tar", CLASS_TAR)), Layout.TAR_OF_CLASS_TARS),
         (tar_of(("README", b""), ("x/swan.tar", CLASS_TAR), ("x/1.jpg", b"")), Layout.TAR_OF_CLASS_TARS),
-        (gzip.compress(tar_of(("swan.tar", CLASS_TAR))), Layout.GZIP_TAR_OF_CLASS_TARS),
+        (gzip.compress(tar_of(("swan.tar", CLASS_TAR)), mtime=0), Layout.GZIP_TAR_OF_CLASS_TARS),
         (tar_of(("README", b""), ("swan/1.jpg", b"1")), Layout.FOLDER_TAR),
         (tar_of(("swan/1.jpg", b"1"), ("swan/1.xml", b"box")), Layout.FOLDER_TAR),
         (SHARD, Layout.WEBDATASET),

@@ -164,6 +164,7 @@ def test_inner_classes_depths_and_ancestors_are_those_that_networkx_finds(
         ("a.json", '{"animal": {"cat": {}, "dog": null}, "plant": {}}'),
         ("a.json", '[{"animal": ["cat", "dog"]}, "plant"]'),
         ("a.json", '[{"id": "animal", "children": [{"id": "cat"}, "dog"]}, {"id": "plant"}]'),
+        ("a.json", '[{"id": "", "name": "animal", "children": ["cat", "dog"]}, {"name": "plant"}]'),
         ("a.json", '{"name": "animal", "children": [{"name": "cat", "size": 3}, "dog", []]}'),
         ("a.json", '{"child_2_parent": {"cat": "animal", "dog": "animal"}}'),
         ("a.nwk", "((cat,dog)animal,plant);"),

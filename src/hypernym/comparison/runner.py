@@ -13,7 +13,7 @@ from hypernym.comparison.runs import digest_of, find_report, read_run
 from hypernym.errors import DatasetError, HypernymError, RunError, StoppedError
 from hypernym.files import make_folder, read_json, write_json
 from hypernym.progress import say
-from hypernym.training.config import RUNTIME_OPTIONS
+from hypernym.training.config import may_change
 from hypernym.training.requests import flatten
 
 if TYPE_CHECKING:
@@ -159,8 +159,7 @@ def _check_unchanged(folder: Path, then: dict[str, Any] | None, now: dict[str, A
         return
     for name in then | now:
         option = name.removeprefix(ABOVE)
-        is_runtime = bool({option, option.partition(".")[0]} & RUNTIME_OPTIONS)
-        if then.get(name) != now.get(name) and not is_runtime:
+        if then.get(name) != now.get(name) and not may_change(option, then.get(name), now.get(name)):
             raise RunError(
                 f"{folder} was made with {name} {_tell(then, name)}, and the plan has "
                 f"{_tell(now, name)}: remove the folder to make it anew, undo the change, or give "

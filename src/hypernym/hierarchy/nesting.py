@@ -99,9 +99,13 @@ def nested_nodes(document: object, path: Path) -> Iterator[Node]:
                 yield Node(value, "", above)
             case list():
                 waiting += [(above, item) for item in reversed(value)]
-            case {"id": str(node), **more} | {"name": str(node), **more} if node:
+            case {"id": str(node), **more} if node:
                 name = more.get("name")
                 found = Node(node, name if isinstance(name, str) else "", above)
+                yield found
+                waiting.append((found, more.get("children")))
+            case {"name": str(node), **more} if node:
+                found = Node(node, "", above)
                 yield found
                 waiting.append((found, more.get("children")))
             case dict() if "" not in value:

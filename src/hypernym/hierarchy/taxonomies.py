@@ -165,11 +165,12 @@ def _csv_rows(path: Path) -> Iterator[Row]:
     for number, cells in enumerate(rows, start=2):
         row = dict(zip(titles, (cell.strip() for cell in cells), strict=False))
         child, parent, name = (row.get(title, "") for title in ("child", "parent", "name"))
-        if any(sign in cell for cell in (child, parent, name) for sign in "\r\n"):
-            raise TreeError(
-                f"{path}, row {number}: {cells[0][:40]!r} goes over several lines: close the quote "
-                f"that opens there."
-            )
+        for cell in (child, parent, name):
+            if "\n" in cell or "\r" in cell:
+                raise TreeError(
+                    f"{path}, row {number}: {cell[:40]!r} goes over several lines: close the quote that "
+                    f"opens there, or write it on one."
+                )
         if cells and not child:
             raise TreeError(f"{path}, row {number}: {parent!r} has no child: a row is `child,parent`.")
         if child:

@@ -6,11 +6,16 @@ written once: less than a cross-entropy and its backward pass take. No sum of a 
 
 from __future__ import annotations
 
+import subprocess
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 import triton
 import triton.language as tl
+from triton.errors import TritonError
+
+from hypernym.progress import say
 
 if TYPE_CHECKING:
     from hypernym.losses.depths import Depths
@@ -19,6 +24,9 @@ BLOCK = 256
 """Classes that a program takes at a time, one to a thread."""
 
 WARPS = BLOCK // 32
+
+MOST_DEPTHS = 32
+"""A program holds a place for each of its classes at each depth."""
 
 LOWEST: tl.constexpr = tl.constexpr(-1e38)
 """Below every logit that a model gives, and finite: differences to it are."""
@@ -110,6 +118,26 @@ def _take(
     return x_N, classes_N, is_in_NL
 
 
+@cache
+def can_run_on(device: torch.device) -> bool:
+    """Try the kernel once, and say so where it cannot be made.
+
+    Beside a GPU that it knows, triton needs a C compiler, Python's headers and a folder to write to.
+    """
+    x_11 = torch.zeros(1, 1, device=device)
+    none_11 = torch.zeros(1, 1, dtype=torch.int64, device=device)
+    try:
+        _launch(x_11, x_11.clone(), none_11[0], none_11, none_11[0], x_11[0], 0.0)
+    except torch.OutOfMemoryError:
+        raise
+    except (TritonError, RuntimeError, OSError, subprocess.SubprocessError) as cause:
+        say(
+            f"Semantic softmax goes without its kernel, and slower: triton cannot make it here ({cause})."
+        )
+        return False
+    return True
+
+
 def semantic_softmax_into(
     gradient_BC: torch.Tensor,
     logits_BC: torch.Tensor,
@@ -122,22 +150,26 @@ def semantic_softmax_into(
 
     Logits and gradient are contiguous, of float32, bfloat16 or float16; all sums are float32.
     """
+    arrays = (labels_B.contiguous(), depths.ancestors_CL, depths.depth_C, weights_L)
+    return _launch(logits_BC, gradient_BC, *arrays, smoothing)
+
+
+def _launch(
+    logits_BC: torch.Tensor,
+    gradient_BC: torch.Tensor,
+    labels_B: torch.Tensor,
+    ancestors_CL: torch.Tensor,
+    depth_C: torch.Tensor,
+    weights_L: torch.Tensor,
+    smoothing: float,
+) -> torch.Tensor:
     num_images, num_classes = logits_BC.shape
+    num_depths = len(weights_L)
     loss_B = torch.empty(num_images, device=logits_BC.device)
-    _semantic_softmax[(num_images,)](
-        logits_BC,
-        gradient_BC,
-        loss_B,
-        labels_B.contiguous(),
-        depths.ancestors_CL,
-        depths.depth_C,
-        weights_L,
-        smoothing,
-        num_images,
-        num_classes,
-        depths.num_depths,
-        BLOCK=BLOCK,
-        DEPTHS=triton.next_power_of_2(depths.num_depths),
-        num_warps=WARPS,
-    )
+    arrays = (logits_BC, gradient_BC, loss_B, labels_B, ancestors_CL, depth_C, weights_L)
+    sizes = {"BLOCK": BLOCK, "DEPTHS": triton.next_power_of_2(num_depths), "num_warps": WARPS}
+    with torch.cuda.device_of(logits_BC):  # type: ignore[no-untyped-call]
+        _semantic_softmax[(num_images,)](
+            *arrays, smoothing, num_images, num_classes, num_depths, **sizes
+        )
     return loss_B.sum()

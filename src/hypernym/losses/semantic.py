@@ -85,9 +85,12 @@ class SemanticSoftmaxLoss(nn.Module):
             return value
 
     def _has_kernel(self, logits_BC: torch.Tensor) -> bool:
-        # A compiler makes kernels of its own.
-        is_plain = logits_BC.dtype != torch.float64 and not torch.compiler.is_compiling()
-        return logits_BC.is_cuda and is_plain and HAS_TRITON
+        if not (logits_BC.is_cuda and HAS_TRITON) or torch.compiler.is_compiling():
+            return False  # a compiler makes kernels of its own
+        from hypernym.losses.kernels import MOST_DEPTHS, can_run_on
+
+        is_taken = logits_BC.dtype != torch.float64 and self.depths.num_depths <= MOST_DEPTHS
+        return is_taken and can_run_on(logits_BC.device)
 
 
 class _DepthByDepth(torch.autograd.Function):

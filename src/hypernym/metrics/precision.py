@@ -153,7 +153,7 @@ class BinnedPrecisionCounter(Counter):
         """Count a batch of log probabilities, whose targets are 1, 0 or `UNKNOWN`."""
         log_probability_BC = log_probability_BC.float().clamp(max=0.0)
         log_odds_BC = log_probability_BC - log_probability_BC.expm1().neg_().log_()
-        bin_BC = log_odds_BC.sub_(LOWEST).div_(BIN_WIDTH).floor_().clamp_(0, NUM_BINS - 1)
+        bin_BC = log_odds_BC.sub_(LOWEST).div_(BIN_WIDTH).floor_().clamp_(0, NUM_BINS - 1).nan_to_num_(0)
         start_C = torch.arange(self.counts.shape[1], device=bin_BC.device) * NUM_BINS
         place_BC = bin_BC.long().add_(start_C)
         for counts_CN, counted_BC in zip(

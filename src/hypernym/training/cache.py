@@ -169,9 +169,11 @@ class TeacherCache:
                 times_N.index_add_(0, batch.rows.to(device), torch.ones_like(batch.rows, device=device))
                 advance(len(rows) * world.size)
         logits_NC.flush()
-        if asked is not None and any(gather(world, asked.signal is not None)):
+        times_N = add_up(world, times_N)
+        was_cut = asked is not None and any(gather(world, asked.signal is not None))
+        if asked is not None and was_cut and (times_N == 0).any():
             asked.leave(self.folder, "is not filled: give the same command again, which fills it anew")
-        wrong = int((add_up(world, times_N) != 1).sum())
+        wrong = int((times_N != 1).sum())
         if wrong:
             raise RunError(
                 f"{wrong} of {len(times_N)} pictures were not shown to the teacher once: the cache must "

@@ -143,6 +143,12 @@ MOVABLE_OPTIONS = {"distill.cache"}
 """Folders that a resumed run may have elsewhere, if it was begun with one."""
 
 
+def may_change(name: str, then: object, now: object) -> bool:
+    """Tell whether an option of a run that was begun may have another value than it had."""
+    moves = name in MOVABLE_OPTIONS and None not in {then, now}
+    return moves or bool({name, name.partition(".")[0]} & RUNTIME_OPTIONS)
+
+
 def read_config(path: Path, kind: type[TrainConfig]) -> dict[str, Any]:
     """Read options of a kind of training from a YAML file, as they are written there.
 

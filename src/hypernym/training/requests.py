@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hypernym.errors import RunError, UsageError
 from hypernym.progress import say
-from hypernym.training.config import CAVEATS, MOVABLE_OPTIONS, RUNTIME_OPTIONS, TrainConfig, read_config
+from hypernym.training.config import CAVEATS, TrainConfig, may_change, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,9 +45,7 @@ def go_on_with(begun: Path, given: dict[str, Any], kind: type[Config]) -> Config
     for name, value in now.items():
         if then.get(name, value) == value:
             continue
-        moves = name in MOVABLE_OPTIONS and None not in {then[name], value}
-        group = name.partition(".")[0]
-        if not moves and not {name, group} & RUNTIME_OPTIONS:
+        if not may_change(name, then[name], value):
             raise RunError(
                 f"{begun.parent} was begun with {name} {then[name]}, not {value}: leave "
                 f"--{name.replace('_', '-')} away to resume it, or give a new folder."

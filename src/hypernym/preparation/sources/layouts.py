@@ -115,15 +115,21 @@ def _check_not_above_tables(folder: Place, below: list[Entry]) -> None:
     """Refuse a folder of folders of tables, as the Hugging Face hub has one for each configuration.
 
     Raises:
-        SourceError: one of the first folders holds tables.
+        SourceError: one of the first folders holds tables and no image.
     """
     for entry in below[:MAX_NAMED]:
-        if tables_in(entry.place):
+        if tables_in(entry.place) and not _holds_images(entry.place):
             names = ", ".join(entry.name for entry in below[:MAX_NAMED])
             raise SourceError(
                 f"{folder} holds Parquet files in folders of their own ({names}): give one of these "
-                f"folders, as {entry.place}."
+                f"folders, as {entry.place}, or --layout {Layout.CLASS_FOLDERS} if each is a class."
             )
+
+
+def _holds_images(folder: Place) -> bool:
+    return any(
+        PurePosixPath(entry.name).suffix.lower() in IMAGE_SUFFIXES for entry in list_folder(folder)
+    )
 
 
 def _layout_of_tars(tars: list[Place]) -> Layout:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
@@ -208,7 +209,11 @@ def _place_of(path: str, folder: Place) -> Place:
 
 def _deepest_folder(path: str) -> Path:
     """Return the deepest folder on the way to a file that is there now."""
-    return next(folder for folder in Path(path).parents or [Path(path)] if folder.is_dir())
+    for folder in Path(path).parents:
+        with suppress(OSError):  # nobody may look there, or no folder can have such a name
+            if folder.is_dir():
+                return folder
+    return Path(path)
 
 
 def _normal(path: str) -> str:
