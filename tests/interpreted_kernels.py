@@ -86,6 +86,6 @@ def test_a_machine_that_makes_no_kernels_is_told_so_and_goes_the_other_way(
     monkeypatch.setattr(kernels, "_launch", fail)
     kernels.can_run_on.cache_clear()
     assert not kernels.can_run_on(torch.device("cpu"))
-    assert "goes without its kernel, and slower: triton cannot make it here (Failed to" in (
+    assert "goes without its kernel, slower: triton cannot make it here (Failed to" in (
         capsys.readouterr().err
     )

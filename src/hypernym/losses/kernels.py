@@ -131,9 +131,7 @@ def can_run_on(device: torch.device) -> bool:
     except torch.OutOfMemoryError:
         raise
     except (TritonError, RuntimeError, OSError, subprocess.SubprocessError) as cause:
-        say(
-            f"Semantic softmax goes without its kernel, and slower: triton cannot make it here ({cause})."
-        )
+        say(f"Semantic softmax goes without its kernel, slower: triton cannot make it here ({cause}).")
         return False
     return True
 
