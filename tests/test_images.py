@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from hypernym.data import images
-from hypernym.data.images import ImagePolicy, Prepared, Resize, decode_image, is_resized, prepare_image
+from hypernym.data import headers, images
+from hypernym.data.images import ImagePolicy, Prepared, Resize, is_resized, prepare_image
+from hypernym.data.pixels import decode_image, resize
 from hypernym.data.rejections import Reason, Rejected, RejectionError
 
 SQUISH = ImagePolicy(64, Resize.SQUISH, 95)
@@ -148,13 +149,13 @@ def test_a_header_of_too_many_pixels_is_refused_before_they_are_decoded(side: in
 
 
 def test_a_size_just_within_the_bound_is_not_too_large() -> None:
-    assert reason_of(png_header(images.MAX_PIXELS // 8, 8)) != Reason.TOO_LARGE
+    assert reason_of(png_header(headers.MAX_PIXELS // 8, 8)) != Reason.TOO_LARGE
 
 
 def test_a_gzip_that_unpacks_without_bounds_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert reason_of(gzip.compress(bytes(images.MAX_UNPACKED_BYTES + 1))) == Reason.TOO_LARGE
+    assert reason_of(gzip.compress(bytes(headers.MAX_UNPACKED_BYTES + 1))) == Reason.TOO_LARGE
     jpeg = encode(photo(100, 80), "JPEG")
-    monkeypatch.setattr(images, "MAX_UNPACKED_BYTES", len(jpeg) // 2)
+    monkeypatch.setattr(headers, "MAX_UNPACKED_BYTES", len(jpeg) // 2)
     assert reason_of(gzip.compress(jpeg)) == Reason.TOO_LARGE
 
 
@@ -468,13 +469,13 @@ def test_resizing_is_as_good_as_lanczos(form: str, size: tuple[int, int], resize
 def test_a_jpeg_is_decoded_at_a_fraction_that_is_twice_the_target_or_more(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], decoded: tuple[int, int]
 ) -> None:
-    shapes, resize = [], images._resize
+    shapes: list[tuple[int, ...]] = []
 
     def note(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
         shapes.append(pixels.shape)
         return resize(pixels, width, height)
 
-    monkeypatch.setattr(images, "_resize", note)
+    monkeypatch.setattr(images, "resize", note)
     prepare(encode(photo(*size), "JPEG"))
     assert shapes == [(decoded[1], decoded[0], 4)]
 

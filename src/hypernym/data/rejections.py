@@ -25,7 +25,7 @@ class Reason(StrEnum):
     """More pixels or bytes than a photo has: refused before it is decoded."""
 
     TOO_SMALL = "too small"
-    """A side of fewer pixels than `MIN_SIDE` of `data.images`."""
+    """A side of fewer pixels than `MIN_SIDE` of `data.headers`."""
 
     NOT_A_FILE = "not a regular file"
     """A link, a device or another member of an archive that holds no bytes of its own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -168,38 +168,3 @@ def count_rows_at_a_time(num_images: int) -> int:
 def keeps_digits(shares: torch.Tensor) -> bool:
     """Say whether all shares are numbers of at least `SMALLEST_SHARE`."""
     return bool((shares >= SMALLEST_SHARE).all())
-
-
-def make_gradient(logits_BC: torch.Tensor) -> torch.Tensor:
-    """Return room for the gradient, in the type of the logits unless that is float16.
-
-    A gradient that is made in the forward pass is not yet scaled, and too small for float16.
-    """
-    dtype = torch.float32 if logits_BC.dtype == torch.float16 else logits_BC.dtype
-    return torch.empty_like(logits_BC, dtype=dtype)
-
-
-def give_away_gradient(ctx: Any, scale: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - torch's context
-    """Return the gradient that a forward pass on the CPU left in `ctx`, times `scale`, without a copy.
-
-    Raises:
-        RuntimeError: it was given away before; keep the loss of a batch to one backward pass.
-    """
-    gradient_BC: torch.Tensor | None = ctx.gradient_BC
-    if gradient_BC is None:
-        raise RuntimeError(
-            "backward through this loss a second time: its gradient was made in the forward pass and "
-            "given away. Call the loss again, or add the losses up and go backward once."
-        )
-    ctx.gradient_BC = None
-    return (gradient_BC if scale == 1 else gradient_BC.mul_(scale)).to(ctx.dtype)
-
-
-def scale_gradient(ctx: Any, scale: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - torch's context
-    """Return the gradient that a forward pass saved in `ctx`, times `scale`, on any device.
-
-    Nothing waits for the value of `scale`.
-    """
-    gradient_BC: torch.Tensor
-    (gradient_BC,) = ctx.saved_tensors
-    return (gradient_BC * scale).to(ctx.dtype)

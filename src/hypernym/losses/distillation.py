@@ -24,18 +24,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
 
 from hypernym.hierarchy.levels import NONE
 from hypernym.losses.depths import (
     Depths,
     count_rows_at_a_time,
     find_reached,
-    give_away_gradient,
     keeps_digits,
-    make_gradient,
-    scale_gradient,
 )
+from hypernym.losses.gradients import GradientGivenAway, GradientKept, make_gradient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +132,7 @@ def _through_sigmoid(s_BN: torch.Tensor, gradient_BN: torch.Tensor) -> torch.Ten
     return gradient_BN.mul_(s_BN).mul_(1 - s_BN)
 
 
-class _DepthByDepth(torch.autograd.Function):
+class _DepthByDepth(GradientKept):
     """Value and gradient together, one depth at a time."""
 
     @staticmethod
@@ -169,14 +166,8 @@ class _DepthByDepth(torch.autograd.Function):
             loss += (trust_B * r_BN.square().sum(dim=1)).mean()
             gradient_BN = through(s_BN, r_BN.mul_(2 / len(s_BN) * trust_B[:, None]))
             gradient_BC.index_copy_(1, classes, gradient_BN.to(gradient_BC.dtype))
-        ctx.save_for_backward(gradient_BC)
-        ctx.dtype = student_BC.dtype
+        GradientKept.keep(ctx, gradient_BC, student_BC.dtype)
         return loss
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
-        return scale_gradient(ctx, scale), *(None,) * 7
 
 
 def _shares_at(targets: torch.Tensor, depths: Depths) -> torch.Tensor:
@@ -186,7 +177,7 @@ def _shares_at(targets: torch.Tensor, depths: Depths) -> torch.Tensor:
     return depths.sum_within(depths.with_ancestors(targets)).clamp(max=1.0)
 
 
-class _InOneSweep(torch.autograd.Function):
+class _InOneSweep(GradientGivenAway):
     """Value and gradient together, some rows at a time; see `losses.semantic`.
 
     With c = sqrt(2 P / B), s = c S, t = c T and r = s - t, and sums within a depth:
@@ -233,17 +224,8 @@ class _InOneSweep(torch.autograd.Function):
             s_BC.mul_(r_BC.addmm_(inner_BL / c_BL, members_LC, alpha=-1))
             if gradient_BC.dtype != wide:
                 gradient_BC[chunk] = s_BC
-        ctx.gradient_BC, ctx.dtype = gradient_BC, student_BC.dtype
+        GradientGivenAway.keep(ctx, gradient_BC, student_BC.dtype)
         return loss, True
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: Any,  # noqa: ANN401
-        scale: torch.Tensor,
-        _: None,
-    ) -> tuple[torch.Tensor | None, ...]:
-        return give_away_gradient(ctx, scale), None, None, None, None
 
 
 def _trust_in_one_sweep(

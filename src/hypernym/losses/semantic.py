@@ -20,18 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
 
 from hypernym.losses.depths import (
     Depths,
     count_rows_at_a_time,
     find_reached,
-    give_away_gradient,
     keeps_digits,
-    make_gradient,
-    scale_gradient,
     share_out,
 )
+from hypernym.losses.gradients import GradientGivenAway, GradientKept, make_gradient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +90,7 @@ class SemanticSoftmaxLoss(nn.Module):
         return is_taken and can_run_on(logits_BC.device)
 
 
-class _DepthByDepth(torch.autograd.Function):
+class _DepthByDepth(GradientKept):
     """Value and gradient together, one depth at a time.
 
     With q the shares of the target, smoothed within the depth, and sums within the depth:
@@ -130,17 +127,11 @@ class _DepthByDepth(torch.autograd.Function):
             gradient_BN = log_p_BN.exp_().masked_fill_(out_BN, 0.0).mul_(sum_B1).sub_(q_BN)
             gradient_BN.mul_(weights_L[depth])
             gradient_BC.index_copy_(1, classes, gradient_BN.to(gradient_BC.dtype))
-        ctx.save_for_backward(gradient_BC)
-        ctx.dtype = logits_BC.dtype
+        GradientKept.keep(ctx, gradient_BC, logits_BC.dtype)
         return loss
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
-        return scale_gradient(ctx, scale), None, None, None, None, None
 
-
-class _InOneKernel(torch.autograd.Function):
+class _InOneKernel(GradientKept):
     """Value and gradient together, in one kernel of a GPU."""
 
     @staticmethod
@@ -157,17 +148,11 @@ class _InOneKernel(torch.autograd.Function):
         logits_BC = logits_BC.contiguous()
         gradient_BC = make_gradient(logits_BC)
         loss = semantic_softmax_into(gradient_BC, logits_BC, labels_B, depths, weights_L, smoothing)
-        ctx.save_for_backward(gradient_BC)
-        ctx.dtype = logits_BC.dtype
+        GradientKept.keep(ctx, gradient_BC, logits_BC.dtype)
         return loss
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
-        return scale_gradient(ctx, scale), None, None, None, None
 
-
-class _InOneSweep(torch.autograd.Function):
+class _InOneSweep(GradientGivenAway):
     """Value and gradient together, some rows at a time, and whether no digits were lost.
 
     With p the softmax over all classes, q the shares of the target, and sums within depths:
@@ -229,14 +214,5 @@ class _InOneSweep(torch.autograd.Function):
         # Of a row, the log of the sum of all exponentials is x - log p at any class.
         log_sum_BL = sum_BL.log() + (largest_B - largest_p_B.log())[:, None]
         loss += (weights_BL * log_sum_BL).sum()
-        ctx.gradient_BC, ctx.dtype = gradient_BC, logits_BC.dtype
+        GradientGivenAway.keep(ctx, gradient_BC, logits_BC.dtype)
         return loss, bool(loss.isfinite()) and keeps_digits(sum_BL)
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: Any,  # noqa: ANN401
-        scale: torch.Tensor,
-        _: None,
-    ) -> tuple[torch.Tensor | None, ...]:
-        return give_away_gradient(ctx, scale), None, None, None, None

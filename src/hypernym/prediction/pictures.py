@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hypernym.data.images import decode_image, to_pixels
+from hypernym.data.pixels import decode_image, to_pixels
 from hypernym.data.rejections import Reason, RejectionError
 from hypernym.errors import SourceError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 
 from hypernym.data.dataset import CARD, open_dataset
-from hypernym.data.images import decode_image
+from hypernym.data.pixels import decode_image
 from hypernym.data.rejections import Reason, RejectionError
 from hypernym.data.shards import ShardReader, index_path, open_index
 from hypernym.errors import DatasetError

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hypernym.data.images import RESIZER, Prepared, is_resized, prepare_image
+from hypernym.data.images import Prepared, is_resized, prepare_image
+from hypernym.data.pixels import RESIZER
 from hypernym.data.rejections import Reason, Rejected, RejectionError
 from hypernym.data.shards import sample_key
 from hypernym.errors import SourceError

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from hypernym.data.images import PILLOW_ERRORS
+from hypernym.data.headers import PILLOW_ERRORS
 from hypernym.data.rejections import Reason
 from hypernym.preparation.duplicates import Prints
 from hypernym.preparation.seen import words_of

@@ -7,7 +7,7 @@ import warnings
 
 from PIL import Image, ImageFile
 
-from hypernym.data.images import FORMATS, MAX_PIXELS, PILLOW_ERRORS
+from hypernym.data.headers import FORMATS, MAX_PIXELS, PILLOW_ERRORS
 from hypernym.data.rejections import Reason
 
 SKETCH_SIDE = 96

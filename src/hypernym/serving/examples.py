@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from hypernym.data.images import FORMATS, PILLOW_ERRORS, decode_image
+from hypernym.data.headers import FORMATS, PILLOW_ERRORS
+from hypernym.data.pixels import decode_image
 from hypernym.data.rejections import RejectionError
 from hypernym.errors import SourceError
 from hypernym.world.classes import CLASSES, leaves

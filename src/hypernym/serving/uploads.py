@@ -14,7 +14,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from hypernym.data.images import FORMATS, PILLOW_ERRORS, decode_image
+from hypernym.data.headers import FORMATS, PILLOW_ERRORS
+from hypernym.data.pixels import decode_image
 from hypernym.data.rejections import Reason, RejectionError
 from hypernym.serving.refusals import RefusalError
 from hypernym.serving.schema import PredictOptions
