@@ -359,6 +359,12 @@ def test_a_transfer_is_not_resumed_with_another_model_or_dataset(
         transfer(str(run), dataset.path, tuned, resume=True)
 
 
+def test_a_transfer_is_not_resumed_with_another_recipe(run: Path, colors: Dataset, tuned: Path) -> None:
+    with pytest.raises(RunError, match="was begun with --recipe auto, not cifar100"):
+        transfer(str(run), colors.path, tuned, recipe="cifar100", resume=True)
+    assert transfer(str(run), colors.path, tuned, resume=True).figures
+
+
 def test_what_was_only_begun_may_be_begun_anew(run: Path, colors: Dataset, tmp_path: Path) -> None:
     given = {"epochs": 1, "batch_size": 100, "optim": {"lr": 1e-3}, **SMALL}
     with pytest.raises(UsageError, match="more than the 60 training images"):

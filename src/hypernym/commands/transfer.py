@@ -78,7 +78,7 @@ def transfer(
         case.make_classifier(resolved)  # what cannot be made leaves nothing behind
         if world.is_first:
             make_folder(out)
-            begun = {"source": source, "dataset_digest": opened.card["digest"]}
+            begun = {"source": source, "dataset_digest": opened.card["digest"], "recipe": recipe}
             write_json(out / SOURCE, "source", SOURCE_VERSION, **begun)
             save_config(out / REQUEST, resolved)
         return judge_model(case, out, resume=bool(resume))
@@ -127,7 +127,7 @@ def _has_done_nothing(out: Path) -> bool:
 
 
 def _check_same(request: Request) -> None:
-    """Check that a transfer that goes on is of the same model and dataset.
+    """Check that a transfer that goes on is of the same model, dataset and, if one is named, recipe.
 
     Raises:
         RunError: it is of others.
@@ -142,4 +142,9 @@ def _check_same(request: Request) -> None:
         raise RunError(
             f"{request.out} was begun on another dataset than {request.dataset.path} (digest "
             f"{begun['dataset_digest'][:8]}): give that one to resume it, or a new folder."
+        )
+    if request.recipe not in {"auto", begun.get("recipe", request.recipe)}:
+        raise RunError(
+            f"{request.out} was begun with --recipe {begun['recipe']}, not {request.recipe}: leave it "
+            f"out to resume, or give a new folder."
         )

@@ -63,7 +63,7 @@ class MistakeCounter(Counter):
     def __init__(self, levels: Levels, device: torch.device) -> None:
         self._ancestors_CL = pad_ancestors(levels, device)  # row -1: the virtual root
         heights_C = torch.from_numpy(levels.height_C)
-        self._heights_C = pad(heights_C, (0, 1), value=int(heights_C.max()) + 1).to(device)
+        self._heights_C = pad(heights_C, (0, 1), value=int(levels.height_C.max()) + 1).to(device)
         # images, mistakes, edges, heights, |A(p) & A(l)|, |A(p)|, |A(l)|
         self.counts = torch.zeros(7, dtype=torch.int64, device=device)
 
