@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from hypernym.hierarchy.levels import Levels
 
 
-ROWS_IN_CACHE = 32
-"""Images taken at a time on the CPU: 32 rows of 11,221 float32 logits are 1.4 MB."""
+ROWS_IN_CACHE = 64
+"""Images taken at a time on the CPU: 64 rows of 11,221 float32 logits are 2.9 MB. With fewer the thin
+matrix products take longer, with more nothing is gained (docs/log.md, 2026-11-24)."""
 
 CHUNKS_OF_A_BATCH = 4
 """A small batch is cut in so many, or the room for a few rows would be the room of the logits."""

@@ -245,18 +245,24 @@ def _trust_in_one_sweep(
     first_B = (shares_BL >= 1).sum(dim=1).numpy()  # the first depth to look at
     # Those of few depths first: the images that are looked at in a depth are then the first rows.
     order_B = first_B.argsort()
-    for row, image in enumerate(order_B):
-        start = depths.starts[first_B[image]]
+    starts = [depths.starts[depth] for depth in first_B[order_B].tolist()]
+    for row, (image, start) in enumerate(zip(order_B.tolist(), starts, strict=True)):
         t[image].take(by_depth_C[start:], out=below_BC[row, start:], mode="clip")
     # Floats that are not negative stand in the order of their bits, and NumPy selects whole numbers
     # faster; torch.topk, which carries the places along, is several times slower.
     bits_BC = below_BC.view(f"i{below_BC.itemsize}")
-    top_BL = sum_BL.numpy().copy()
+    sums_BL = sum_BL.numpy()
+    in_order_BL = sums_BL[order_B]
+    num_below_L = np.searchsorted(first_B[order_B], np.arange(depths.num_depths), side="right").tolist()
     for depth, (start, end) in enumerate(pairwise(depths.starts)):
-        num_below = np.searchsorted(first_B[order_B], depth, side="right")
+        num_below = num_below_L[depth]
+        if not num_below:
+            continue
         first = end - _num_trusted(end - start)
         bits_BC[:num_below, start:end].partition(first - start)
-        top_BL[order_B[:num_below], depth] = below_BC[:num_below, first:end].sum(axis=1)
+        np.add.reduce(below_BC[:num_below, first:end], axis=1, out=in_order_BL[:num_below, depth])
+    top_BL = np.empty_like(sums_BL)
+    top_BL[order_B] = in_order_BL
     trust_BL = torch.from_numpy(top_BL).div_(sum_BL)
     return torch.lerp(trust_BL, torch.ones_like(trust_BL), shares_BL)
 
