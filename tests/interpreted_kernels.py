@@ -13,7 +13,7 @@ from strategies import forests
 
 from hypernym.hierarchy.levels import make_levels
 from hypernym.hierarchy.tree import ROOT, Tree
-from hypernym.losses import kernels, semantic
+from hypernym.losses import kernels_gpu, semantic
 from hypernym.losses.semantic import SemanticSoftmaxLoss
 
 
@@ -77,15 +77,15 @@ def test_the_kernel_treats_odd_logits_as_the_other_way_does(odd: float) -> None:
 def test_a_machine_that_makes_no_kernels_is_told_so_and_goes_the_other_way(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kernels.can_run_on.cache_clear()
-    assert kernels.can_run_on(torch.device("cpu"))
+    kernels_gpu.can_run_on.cache_clear()
+    assert kernels_gpu.can_run_on(torch.device("cpu"))
 
     def fail(*_: object) -> None:
         raise RuntimeError("Failed to find C compiler")
 
-    monkeypatch.setattr(kernels, "_launch", fail)
-    kernels.can_run_on.cache_clear()
-    assert not kernels.can_run_on(torch.device("cpu"))
+    monkeypatch.setattr(kernels_gpu, "_launch", fail)
+    kernels_gpu.can_run_on.cache_clear()
+    assert not kernels_gpu.can_run_on(torch.device("cpu"))
     assert "goes without its kernel, slower: triton cannot make it here (Failed to" in (
         capsys.readouterr().err
     )

@@ -25,7 +25,7 @@ def test_the_interpreted_kernels_equal_the_other_way() -> None:
 def test_the_kernel_compiles_for_gpus(capability: int) -> None:
     from triton.backends.compiler import GPUTarget
 
-    from hypernym.losses import kernels
+    from hypernym.losses import kernels_gpu
 
     arrays = {
         "logits_BC": "*bf16",
@@ -37,9 +37,9 @@ def test_the_kernel_compiles_for_gpus(capability: int) -> None:
         "weights_L": "*fp32",
     }
     numbers = {"smoothing": "fp32", "num_images": "i32", "num_classes": "i32", "num_depths": "i32"}
-    fixed = {"BLOCK": kernels.BLOCK, "DEPTHS": 16}
+    fixed = {"BLOCK": kernels_gpu.BLOCK, "DEPTHS": 16}
     signature = {**arrays, **numbers, **dict.fromkeys(fixed, "constexpr")}
-    source = triton.compiler.ASTSource(kernels._semantic_softmax, signature, fixed)
+    source = triton.compiler.ASTSource(kernels_gpu._semantic_softmax, signature, fixed)
     target = GPUTarget("cuda", capability, 32)
-    compiled = triton.compile(source, target=target, options={"num_warps": kernels.WARPS})
+    compiled = triton.compile(source, target=target, options={"num_warps": kernels_gpu.WARPS})
     assert compiled.asm["cubin"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,18 +18,8 @@ if TYPE_CHECKING:
     from hypernym.hierarchy.levels import Levels
 
 
-ROWS_IN_CACHE = 64
-"""Images taken at a time on the CPU: 64 rows of 11,221 float32 logits are 2.9 MB. With fewer the thin
-matrix products take longer, with more nothing is gained (docs/log.md, 2026-11-24)."""
-
-CHUNKS_OF_A_BATCH = 4
-"""A small batch is cut in so many, or the room for a few rows would be the room of the logits."""
-
 MOST_LABELS = 16
 """Labels an image, in the mean of a batch, that are taken one by one."""
-
-SMALLEST_SHARE = 1e-30
-"""Below this a share that a float32 softmax gives may have lost digits."""
 
 
 class Depths(nn.Module):
@@ -68,19 +58,6 @@ class Depths(nn.Module):
         """Sum over the classes of each depth: (B, C) to (B, L)."""
         return (self.members_LC.to(values_BC.dtype) @ values_BC.T).T
 
-    def spread(self, values_BL: torch.Tensor, out_BC: torch.Tensor | None = None) -> torch.Tensor:
-        """Give each class the value of its depth: (B, L) to (B, C)."""
-        return torch.mm(values_BL, self.members_LC.to(values_BL.dtype), out=out_BC)
-
-    def softmax_into(self, out_BC: torch.Tensor, logits_BC: torch.Tensor) -> torch.Tensor:
-        """Write the softmax over all classes, and return its sum over each depth (B, L).
-
-        Divided by these sums it is the softmax within each depth, all depths in one exponential. It has
-        lost digits at a depth so far below the largest logit that its sum is under `SMALLEST_SHARE`.
-        """
-        torch.softmax(logits_BC, 1, out=out_BC)
-        return self.sum_within(out_BC)
-
     def each_share(self, targets: torch.Tensor) -> Iterator[torch.Tensor]:
         """Give for each depth the shares of its classes in targets (B,) or (B, C), ancestors counted.
 
@@ -116,9 +93,6 @@ class Reached:
     Labels (B,) are one to an image and whole; of targets (B, C) they are those that are not 0.
     """
 
-    images_K: torch.Tensor
-    """Ascending."""
-
     places_KL: torch.Tensor
     """The ancestor of each label at each depth; 0 where it has none."""
 
@@ -128,10 +102,13 @@ class Reached:
     shares_BL: torch.Tensor
     """The sum of an image's shares at each depth."""
 
-    def within(self, chunk: slice) -> slice:
-        """Return where the labels of a chunk of images stand."""
-        first, end = torch.searchsorted(self.images_K, torch.tensor([chunk.start, chunk.stop])).tolist()
-        return slice(first, end)
+    offsets_B: torch.Tensor
+    """Where the labels of each image begin, and at last where they end (B + 1,)."""
+
+    def within(self, chunk: slice) -> Reached:
+        """Return what a part of the images reaches."""
+        offsets = self.offsets_B[chunk.start : chunk.stop + 1]
+        return replace(self, shares_BL=self.shares_BL[chunk], offsets_B=offsets)
 
 
 def find_reached(targets: torch.Tensor, depths: Depths, dtype: torch.dtype) -> Reached | None:
@@ -148,7 +125,8 @@ def find_reached(targets: torch.Tensor, depths: Depths, dtype: torch.dtype) -> R
     shares_KL = shares_K[:, None] * (ancestors_KL != NONE)
     shares_BL = torch.zeros(len(targets), depths.num_depths, dtype=dtype)
     shares_BL.index_add_(0, images_K, shares_KL)
-    return Reached(images_K, ancestors_KL.clamp(min=0), shares_KL, shares_BL)
+    offsets_B = torch.searchsorted(images_K, torch.arange(len(targets) + 1))
+    return Reached(ancestors_KL.clamp(min=0), shares_KL, shares_BL, offsets_B)
 
 
 def share_out(targets: torch.Tensor) -> torch.Tensor:
@@ -159,13 +137,3 @@ def share_out(targets: torch.Tensor) -> torch.Tensor:
     if targets.ndim == 1:
         return targets
     return targets / targets.sum(dim=1, keepdim=True).clamp(min=1)
-
-
-def count_rows_at_a_time(num_images: int) -> int:
-    """Return how many images of a batch the CPU takes at a time."""
-    return max(1, min(ROWS_IN_CACHE, num_images // CHUNKS_OF_A_BATCH))
-
-
-def keeps_digits(shares: torch.Tensor) -> bool:
-    """Say whether all shares are numbers of at least `SMALLEST_SHARE`."""
-    return bool((shares >= SMALLEST_SHARE).all())

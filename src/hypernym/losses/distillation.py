@@ -21,18 +21,17 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from hypernym.hierarchy.levels import NONE
-from hypernym.losses.depths import (
-    Depths,
-    count_rows_at_a_time,
-    find_reached,
-    keeps_digits,
+from hypernym.losses.depths import Depths, find_reached
+from hypernym.losses.gradients import (
+    GradientGivenAway,
+    GradientKept,
+    a_few_rows_at_a_time,
+    make_gradient,
 )
-from hypernym.losses.gradients import GradientGivenAway, GradientKept, make_gradient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,78 +192,27 @@ class _InOneSweep(GradientGivenAway):
         depths: Depths,
         trust: Trust,
     ) -> tuple[torch.Tensor, bool]:
+        from hypernym.losses.kernels_cpu import distillation_into  # loads a compiler
+
         wide = torch.promote_types(student_BC.dtype, torch.float32)
-        loss = torch.zeros((), dtype=wide)
         shares_BL = torch.zeros(len(student_BC), depths.num_depths, dtype=wide)
         if targets is not None and trust == Trust.PAPER:
             reached = find_reached(targets, depths, wide)
             if reached is None:
-                return loss, False
+                return torch.zeros((), dtype=wide), False
             shares_BL = reached.shares_BL.clamp(max=1.0)
-        members_LC = depths.members_LC.to(wide)
+        num_trusted_L = [_num_trusted(end - start) for start, end in pairwise(depths.starts)]
         gradient_BC = make_gradient(student_BC)
-        num_rows = count_rows_at_a_time(len(student_BC))
-        scratch_BC = student_BC.new_empty(2, num_rows, depths.num_classes, dtype=wide)
-        for start in range(0, len(student_BC), num_rows):
-            chunk = slice(start, start + num_rows)
-            x_BC = student_BC[chunk].to(wide)
-            s_BC = gradient_BC[chunk] if gradient_BC.dtype == wide else torch.empty_like(x_BC)
-            t_BC, each_BC = scratch_BC[:, : len(x_BC)]
-            s_sum_BL = depths.softmax_into(s_BC, x_BC)
-            t_sum_BL = depths.softmax_into(t_BC, teacher_BC[chunk].to(wide))
-            if not (keeps_digits(s_sum_BL) and keeps_digits(t_sum_BL)):
-                return loss, False
-            trust_BL = _trust_in_one_sweep(t_BC, t_sum_BL, shares_BL[chunk], depths, each_BC)
-            c_BL = (2 / len(student_BC) * trust_BL).sqrt()
-            s_BC.mul_(depths.spread(c_BL / s_sum_BL, each_BC))
-            depths.spread(c_BL / t_sum_BL, each_BC)
-            r_BC = torch.addcmul(s_BC, t_BC, each_BC, value=-1, out=t_BC)  # s - t
-            loss += torch.dot(r_BC.flatten(), r_BC.flatten()) / 2
-            inner_BL = depths.sum_within(torch.mul(s_BC, r_BC, out=each_BC))
-            s_BC.mul_(r_BC.addmm_(inner_BL / c_BL, members_LC, alpha=-1))
-            if gradient_BC.dtype != wide:
-                gradient_BC[chunk] = s_BC
+        loss_B = torch.empty(len(student_BC), dtype=wide)
+        scratch_BC = torch.empty(0, dtype=wide)
+        for chunk, s_BC in a_few_rows_at_a_time(gradient_BC, wide):
+            torch.softmax(student_BC[chunk], 1, dtype=wide, out=s_BC)
+            t_BC = torch.softmax(teacher_BC[chunk], 1, dtype=wide, out=scratch_BC.resize_(0))
+            how = (shares_BL[chunk], len(student_BC), num_trusted_L, depths)
+            distillation_into(s_BC, t_BC, loss_B[chunk], *how)
         GradientGivenAway.keep(ctx, gradient_BC, student_BC.dtype)
-        return loss, True
-
-
-def _trust_in_one_sweep(
-    t_BC: torch.Tensor,
-    sum_BL: torch.Tensor,
-    shares_BL: torch.Tensor,
-    depths: Depths,
-    scratch_BC: torch.Tensor,
-) -> torch.Tensor:
-    """Return P (B, L), looking only at the depths that a target does not reach whole.
-
-    `t_BC` are the teacher's probabilities but for a factor, `sum_BL` their sums, and `shares_BL` the
-    share of a target at each depth, which no depth has more of than the one above it.
-    """
-    t, below_BC = t_BC.numpy(), scratch_BC.numpy()
-    by_depth_C = depths.by_depth_C.numpy()
-    first_B = (shares_BL >= 1).sum(dim=1).numpy()  # the first depth to look at
-    # Those of few depths first: the images that are looked at in a depth are then the first rows.
-    order_B = first_B.argsort()
-    starts = [depths.starts[depth] for depth in first_B[order_B].tolist()]
-    for row, (image, start) in enumerate(zip(order_B.tolist(), starts, strict=True)):
-        t[image].take(by_depth_C[start:], out=below_BC[row, start:], mode="clip")
-    # Floats that are not negative stand in the order of their bits, and NumPy selects whole numbers
-    # faster; torch.topk, which carries the places along, is several times slower.
-    bits_BC = below_BC.view(f"i{below_BC.itemsize}")
-    sums_BL = sum_BL.numpy()
-    in_order_BL = sums_BL[order_B]
-    num_below_L = np.searchsorted(first_B[order_B], np.arange(depths.num_depths), side="right").tolist()
-    for depth, (start, end) in enumerate(pairwise(depths.starts)):
-        num_below = num_below_L[depth]
-        if not num_below:
-            continue
-        first = end - _num_trusted(end - start)
-        bits_BC[:num_below, start:end].partition(first - start)
-        np.add.reduce(below_BC[:num_below, first:end], axis=1, out=in_order_BL[:num_below, depth])
-    top_BL = np.empty_like(sums_BL)
-    top_BL[order_B] = in_order_BL
-    trust_BL = torch.from_numpy(top_BL).div_(sum_BL)
-    return torch.lerp(trust_BL, torch.ones_like(trust_BL), shares_BL)
+        loss = loss_B.sum()
+        return loss, bool(loss.isfinite())
 
 
 def _num_trusted(num_classes: int) -> int:

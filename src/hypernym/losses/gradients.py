@@ -6,10 +6,19 @@ from one of the two classes here, whose way back only scales what the forward pa
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROWS_AT_A_TIME = 64
+"""Images taken at a time on the CPU: 64 rows of 11,221 float32 logits are 2.9 MB."""
+
+CHUNKS_OF_A_BATCH = 4
+"""A small batch is cut in so many, or the room for a few rows would be the room of the logits."""
 
 
 def make_gradient(logits_BC: torch.Tensor) -> torch.Tensor:
@@ -18,7 +27,23 @@ def make_gradient(logits_BC: torch.Tensor) -> torch.Tensor:
     A gradient that is made in the forward pass is not yet scaled, and too small for float16.
     """
     dtype = torch.float32 if logits_BC.dtype == torch.float16 else logits_BC.dtype
-    return torch.empty_like(logits_BC, dtype=dtype)
+    return torch.empty_like(logits_BC, dtype=dtype, memory_format=torch.contiguous_format)
+
+
+def a_few_rows_at_a_time(
+    gradient_BC: torch.Tensor, wide: torch.dtype
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Give on the CPU the rows of a gradient, and room in a wide type whose content they get."""
+    num_rows = max(1, min(ROWS_AT_A_TIME, len(gradient_BC) // CHUNKS_OF_A_BATCH))
+    for start in range(0, len(gradient_BC), num_rows):
+        chunk = slice(start, min(start + num_rows, len(gradient_BC)))
+        rows_BC = gradient_BC[chunk]
+        if rows_BC.dtype == wide:
+            yield chunk, rows_BC
+        else:
+            room_BC = torch.empty_like(rows_BC, dtype=wide)
+            yield chunk, room_BC
+            rows_BC.copy_(room_BC)
 
 
 class GradientKept(torch.autograd.Function):

@@ -8,9 +8,9 @@ what W_l makes up for. Smoothing is spread over the classes of the depth.
 
 Three ways lead to the same numbers; all make value and gradient together, so that nothing of the size
 of the logits is kept but the gradient. `_DepthByDepth` takes the depths one after another: it can be
-compiled, runs without synchronisation, and takes every kind of input. `_InOneSweep` is for the CPU: it
-takes a few rows at a time while they are in the cache, with all depths in one exponential and thin
-matrix products. `_InOneKernel` is for labels on a GPU.
+compiled, runs without synchronisation, and takes every kind of input. `_InOneSweep` is for the CPU: one
+exponential serves all depths, and a row is done with before it leaves the cache. `_InOneKernel` is for
+labels on a GPU.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from hypernym.losses.depths import (
-    Depths,
-    count_rows_at_a_time,
-    find_reached,
-    keeps_digits,
-    share_out,
+from hypernym.losses.depths import Depths, find_reached, share_out
+from hypernym.losses.gradients import (
+    GradientGivenAway,
+    GradientKept,
+    a_few_rows_at_a_time,
+    make_gradient,
 )
-from hypernym.losses.gradients import GradientGivenAway, GradientKept, make_gradient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +83,7 @@ class SemanticSoftmaxLoss(nn.Module):
     def _has_kernel(self, logits_BC: torch.Tensor) -> bool:
         if not (logits_BC.is_cuda and HAS_TRITON) or torch.compiler.is_compiling():
             return False  # a compiler makes kernels of its own
-        from hypernym.losses.kernels import MOST_DEPTHS, can_run_on
+        from hypernym.losses.kernels_gpu import MOST_DEPTHS, can_run_on
 
         is_taken = logits_BC.dtype != torch.float64 and self.depths.num_depths <= MOST_DEPTHS
         return is_taken and can_run_on(logits_BC.device)
@@ -143,7 +142,7 @@ class _InOneKernel(GradientKept):
         weights_L: torch.Tensor,
         smoothing: float,
     ) -> torch.Tensor:
-        from hypernym.losses.kernels import semantic_softmax_into  # not on every machine
+        from hypernym.losses.kernels_gpu import semantic_softmax_into  # not on every machine
 
         logits_BC = logits_BC.contiguous()
         gradient_BC = make_gradient(logits_BC)
@@ -171,48 +170,20 @@ class _InOneSweep(GradientGivenAway):
         weights_L: torch.Tensor,
         smoothing: float,
     ) -> tuple[torch.Tensor, bool]:
+        from hypernym.losses.kernels_cpu import semantic_softmax_into  # loads a compiler
+
         wide = torch.promote_types(logits_BC.dtype, torch.float32)
-        loss = torch.zeros((), dtype=wide)
         reached = find_reached(share_out(targets), depths, wide)
         if reached is None:
-            return loss, False
+            return torch.zeros((), dtype=wide), False
         weights_L = weights_L.to(wide) / len(logits_BC)
-        weights_BL = weights_L * reached.shares_BL
-        even_BL = smoothing * weights_BL / depths.counts_L
-        hits_KL = (1 - smoothing) * weights_L * reached.shares_KL
-        # Row d: the even shares of an image whose label stands at depth d, and is whole.
-        even_LC = depths.spread(
-            (smoothing * weights_L / depths.counts_L).expand(len(weights_L), -1).tril()
-        )
-        largest_B = logits_BC.amax(dim=1).to(wide)
-        sum_BL, largest_p_B = torch.empty_like(weights_BL), torch.empty_like(largest_B)
         gradient_BC = make_gradient(logits_BC)
-        num_rows = count_rows_at_a_time(len(logits_BC))
-        scratch_BC = logits_BC.new_empty(num_rows, depths.num_classes, dtype=wide)
-        for start in range(0, len(logits_BC), num_rows):
-            chunk = slice(start, start + num_rows)
-            x_BC = logits_BC[chunk].to(wide)
-            p_BC = gradient_BC[chunk] if gradient_BC.dtype == wide else torch.empty_like(x_BC)
-            each_BC = scratch_BC[: len(x_BC)]
-            sum_BL[chunk] = depths.softmax_into(p_BC, x_BC)
-            largest_p_B[chunk] = p_BC.amax(dim=1)
-            p_BC.mul_(depths.spread(weights_BL[chunk] / sum_BL[chunk], each_BC))
-            if smoothing:
-                if targets.ndim == 1:  # to copy rows takes a third of the time of a product
-                    torch.index_select(even_LC, 0, depths.depth_C[targets[chunk]], out=each_BC)
-                else:
-                    depths.spread(even_BL[chunk], each_BC)
-                loss -= torch.dot(each_BC.flatten(), x_BC.flatten())
-                p_BC.sub_(each_BC)
-            of_chunk = reached.within(chunk)
-            hits, places = hits_KL[of_chunk], reached.places_KL[of_chunk]
-            rows = (reached.images_K[of_chunk, None] - start).expand_as(places)
-            loss -= torch.dot(hits.flatten(), x_BC[rows, places].flatten())
-            p_BC.index_put_((rows, places), -hits, accumulate=True)
-            if gradient_BC.dtype != wide:
-                gradient_BC[chunk] = p_BC
-        # Of a row, the log of the sum of all exponentials is x - log p at any class.
-        log_sum_BL = sum_BL.log() + (largest_B - largest_p_B.log())[:, None]
-        loss += (weights_BL * log_sum_BL).sum()
+        loss_B = torch.empty(len(logits_BC), dtype=wide)
+        for chunk, p_BC in a_few_rows_at_a_time(gradient_BC, wide):
+            x_BC = logits_BC[chunk].to(wide).contiguous()
+            torch.softmax(x_BC, 1, out=p_BC)
+            target = (reached.within(chunk), weights_L, smoothing)
+            semantic_softmax_into(p_BC, x_BC, loss_B[chunk], *target, depths)
         GradientGivenAway.keep(ctx, gradient_BC, logits_BC.dtype)
-        return loss, bool(loss.isfinite()) and keeps_digits(sum_BL)
+        loss = loss_B.sum()
+        return loss, bool(loss.isfinite())
