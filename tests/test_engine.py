@@ -15,10 +15,12 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+import pyarrow as pa
 import pytest
 
 from hypernym.commands.prepare import prepare
@@ -351,6 +353,18 @@ def is_process(number: int) -> bool:
 
 
 # --- processes ---------------------------------------------------------------------------------
+
+
+def meet_pandas(_: int) -> bool:
+    """Do what pyarrow imports pandas for, where it is."""
+    pa.array([1])
+    return "pandas" in sys.modules
+
+
+def test_workers_do_without_pandas_and_this_process_may_have_it() -> None:
+    assert find_spec("pandas") is not None
+    assert dict(run_tasks(meet_pandas, [1, 2], workers=2, name=str)) == {1: False, 2: False}
+    assert meet_pandas(0)
 
 
 def test_one_worker_is_this_process() -> None:
