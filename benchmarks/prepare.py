@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 
 SIDE = 224
-COPIES = 48
+COPIES = 192
 """Each photo stands in the archive so many times, under other names."""
 
 RULES = make_rules(Recipe.IMAGENET21K_P)
