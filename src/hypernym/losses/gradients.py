@@ -33,8 +33,11 @@ def make_gradient(logits_BC: torch.Tensor) -> torch.Tensor:
 def a_few_rows_at_a_time(
     gradient_BC: torch.Tensor, wide: torch.dtype
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Give on the CPU the rows of a gradient, and room in a wide type whose content they get."""
-    num_rows = max(1, min(ROWS_AT_A_TIME, len(gradient_BC) // CHUNKS_OF_A_BATCH))
+    """Give rows of a gradient, and room in a wide type whose content they get; a GPU has all at once."""
+    num_rows = min(ROWS_AT_A_TIME, len(gradient_BC) // CHUNKS_OF_A_BATCH)
+    if gradient_BC.device.type != "cpu" or torch.compiler.is_compiling():
+        num_rows = len(gradient_BC)
+    num_rows = max(1, num_rows)
     for start in range(0, len(gradient_BC), num_rows):
         chunk = slice(start, min(start + num_rows, len(gradient_BC)))
         rows_BC = gradient_BC[chunk]

@@ -6,13 +6,14 @@ summed over classes and averaged over images.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from hypernym.losses.depths import Depths
+from hypernym.losses.gradients import GradientKept, a_few_rows_at_a_time, make_gradient
 
 if TYPE_CHECKING:
     from hypernym.hierarchy.levels import Levels
@@ -55,32 +56,19 @@ class MultiLabelLoss(nn.Module):
 
         A common ancestor of several whole labels is present once.
         """
-        present_BC = self.depths.with_ancestors(targets).clamp(max=1.0)
-        return self.of_present(logits_BC, present_BC, known_BC)
-
-    def of_present(
-        self,
-        logits_BC: torch.Tensor,
-        present_BC: torch.Tensor,
-        known_BC: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Return the loss where the shares of present classes are given in full, in 0..1."""
         with torch.autocast(logits_BC.device.type, enabled=False):
-            logits_BC = logits_BC.to(torch.promote_types(logits_BC.dtype, torch.float32))
-            present_BC = present_BC.to(logits_BC.dtype)
-            # A class that is not known, or has no finite logit, takes no part.
-            out_BC = logits_BC == -torch.inf
-            if known_BC is not None:
-                out_BC = out_BC | ~known_BC
-            logits_BC = logits_BC.masked_fill(out_BC, 0.0)
             if self.gamma_pos or self.gamma_neg or self.clip:
-                loss_BC = self._asymmetric(logits_BC, present_BC)
-            else:
-                loss_BC = binary_cross_entropy_with_logits(logits_BC, present_BC, reduction="none")
-            loss_BC = loss_BC.masked_fill(out_BC, 0.0)
-            return loss_BC.sum(dim=1).mean()
+                return self._asymmetric(logits_BC, targets, known_BC)
+            value: torch.Tensor = _BinaryCrossEntropy.apply(logits_BC, targets, self.depths, known_BC)
+            return value
 
-    def _asymmetric(self, logits_BC: torch.Tensor, present_BC: torch.Tensor) -> torch.Tensor:
+    def _asymmetric(
+        self, logits_BC: torch.Tensor, targets: torch.Tensor, known_BC: torch.Tensor | None
+    ) -> torch.Tensor:
+        logits_BC = logits_BC.to(torch.promote_types(logits_BC.dtype, torch.float32))
+        present_BC = _present(targets, self.depths, logits_BC.dtype)
+        out_BC = _out(logits_BC, known_BC)
+        logits_BC = logits_BC.masked_fill(out_BC, 0.0)
         if self.clip:
             # log(1 - q) with q = p - clip is log(1 - p + clip), 0 where p is below the clip.
             log_absent_BC = (logits_BC.neg().sigmoid() + self.clip).clamp(max=1.0).log()
@@ -91,4 +79,47 @@ class MultiLabelLoss(nn.Module):
             focus_pos_BC = (1 - p_BC) ** self.gamma_pos
             focus_neg_BC = (p_BC - self.clip).clamp(min=0.0) ** self.gamma_neg
         positive_BC = present_BC * logsigmoid(logits_BC) * focus_pos_BC
-        return -(positive_BC + (1 - present_BC) * log_absent_BC * focus_neg_BC)
+        loss_BC = -(positive_BC + (1 - present_BC) * log_absent_BC * focus_neg_BC)
+        return loss_BC.masked_fill(out_BC, 0.0).sum(dim=1).mean()
+
+
+class _BinaryCrossEntropy(GradientKept):
+    """Value and gradient together, on the CPU some rows at a time.
+
+    With p the sigmoid and y the share of presence:
+        loss = - sum y log p + (1 - y) log (1 - p),   d loss / dx = p - y
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's context has no type
+        logits_BC: torch.Tensor,
+        targets: torch.Tensor,
+        depths: Depths,
+        known_BC: torch.Tensor | None,
+    ) -> torch.Tensor:
+        wide = torch.promote_types(logits_BC.dtype, torch.float32)
+        num_images = len(logits_BC)
+        gradient_BC = make_gradient(logits_BC)
+        loss = logits_BC.new_zeros((), dtype=wide)
+        for rows, room_BC in a_few_rows_at_a_time(gradient_BC, wide):
+            x_BC = logits_BC[rows].to(wide)
+            out_BC = _out(x_BC, None if known_BC is None else known_BC[rows])
+            # So low that neither the loss nor the gradient of an absent class is over 0.
+            x_BC = x_BC.masked_fill(out_BC, torch.finfo(wide).min)
+            y_BC = _present(targets[rows], depths, wide).masked_fill_(out_BC, 0.0)
+            loss += binary_cross_entropy_with_logits(x_BC, y_BC, reduction="sum") / num_images
+            torch.sub(x_BC.sigmoid_(), y_BC, out=room_BC).div_(num_images)
+        GradientKept.keep(ctx, gradient_BC, logits_BC.dtype)
+        return loss
+
+
+def _out(logits_BC: torch.Tensor, known_BC: torch.Tensor | None) -> torch.Tensor:
+    """Say which classes take no part: those that are not known, or have no finite logit."""
+    out_BC = logits_BC == -torch.inf
+    return out_BC if known_BC is None else out_BC | ~known_BC
+
+
+def _present(targets: torch.Tensor, depths: Depths, dtype: torch.dtype) -> torch.Tensor:
+    """Return the shares of present classes, in 0..1, (B, C), new."""
+    return depths.with_ancestors(targets).clamp_(max=1.0).to(dtype)
