@@ -875,15 +875,18 @@ assert torch.get_num_threads() == 2
     )
 
 
-def test_the_loops_are_compiled_where_nothing_can_be_written() -> None:
+def test_a_fork_of_a_process_that_ran_the_loops_takes_the_other_way() -> None:
+    """numba ends a fork that uses the threads it has not got."""
     run_python(
         IN_A_FRESH_PROCESS
         + """
-from numba.core.caching import CacheImpl
-CacheImpl._locator_classes = []  # neither the package's folder nor the user's cache will do
-assert value_and_gradients()[0].isfinite().all()
-from hypernym.losses import kernels_cpu
-assert "NullCache" in repr(kernels_cpu._semantic_softmax._cache)
+import os
+first = value_and_gradients()
+torch.set_num_threads(1)  # with more, torch itself would wait for ever in the fork
+if not (child := os.fork()):
+    others = value_and_gradients()
+    os._exit(0 if all(torch.allclose(a, b) for a, b in zip(first, others)) else 1)
+assert os.waitpid(child, 0)[1] == 0
 """
     )
 
@@ -897,6 +900,41 @@ def run_python(script: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@SWEPT
+@pytest.mark.parametrize("num_classes", [4, 6])
+@pytest.mark.parametrize("num_images", [8, 10])
+def test_what_does_not_fit_is_refused(name: str, num_images: int, num_classes: int) -> None:
+    loss, logits, (*teacher, labels) = on_a_batch(name, LEVELS, 9)
+    with pytest.raises(ValueError, match="the tree has 5 classes"):
+        loss(torch.zeros(9, num_classes), *teacher, labels)
+    with pytest.raises(ValueError, match=r"targets of shape"):
+        loss(logits, *teacher, torch.zeros(num_images, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"targets of shape"):
+        loss(logits, *teacher, torch.zeros(9, num_classes))
+    if teacher:
+        with pytest.raises(ValueError, match="teacher's logits"):
+            loss(logits, torch.zeros(num_images, 5), labels)
+
+
+@pytest.mark.parametrize("scheme", Scheme)
+def test_sure_logits_lose_no_digits(scheme: Scheme) -> None:
+    """Classes well learned, whose losses are small, and logits far from 0."""
+    ids = tuple(f"c{n:03}" for n in range(300))
+    levels = make_levels(Tree(ids, (*(ROOT,) * 100, *range(100), *range(100, 200)), "drawn", "none"))
+    logits, labels = make_batch(levels, 40, seed=60)
+    is_target = levels.ancestors_CL[labels.numpy()]
+    for image, path in enumerate(is_target):
+        logits[image, path[path >= 0]] += 20
+    logits -= 15
+    loss = make_loss(scheme, levels, label_smoothing=0.0, weights_L=[1.0] * 3)
+    for shift in (0.0,) if scheme == Scheme.MULTI_LABEL else (0.0, 4096.0):
+        exactly = (logits + shift).float().double()
+        expected, gradient = value_and_gradient(loss, exactly, labels)
+        value, gradient_32 = value_and_gradient(loss, exactly.float(), labels)
+        assert value == pytest.approx(expected, rel=1e-5, abs=1e-7)
+        torch.testing.assert_close(gradient_32.double(), gradient, rtol=1e-4, atol=1e-8)
 
 
 @SWEPT

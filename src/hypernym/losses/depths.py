@@ -27,7 +27,6 @@ class Depths(nn.Module):
 
     ancestors_CL: torch.Tensor
     depth_C: torch.Tensor
-    counts_L: torch.Tensor
     members_LC: torch.Tensor
     parents_C: torch.Tensor
     by_depth_C: torch.Tensor
@@ -42,7 +41,6 @@ class Depths(nn.Module):
         buffers = {
             "ancestors_CL": torch.from_numpy(levels.ancestors_CL),
             "depth_C": torch.from_numpy(levels.depth_C),
-            "counts_L": torch.from_numpy(levels.counts_L).float(),
             "members_LC": members_CL.T.contiguous(),
             "parents_C": torch.from_numpy(levels.parents_C),
             "by_depth_C": torch.from_numpy(np.concatenate(levels.classes_at)),
@@ -53,6 +51,27 @@ class Depths(nn.Module):
     def classes_at(self, depth: int) -> torch.Tensor:
         """Return the labels of the classes at a depth, ascending, int64 (N,)."""
         return self.by_depth_C[self.starts[depth] : self.starts[depth + 1]]
+
+    def check(
+        self,
+        logits_BC: torch.Tensor,
+        targets: torch.Tensor | None,
+        teacher_BC: torch.Tensor | None = None,
+    ) -> None:
+        """Refuse tensors that do not fit together, or this tree.
+
+        Raises:
+            ValueError: so they are; the loops that are compiled do not look where they write.
+        """
+        shape = (len(logits_BC), self.num_classes)
+        if logits_BC.shape != shape:
+            raise ValueError(
+                f"logits of shape {tuple(logits_BC.shape)}: the tree has {shape[1]} classes"
+            )
+        if teacher_BC is not None and teacher_BC.shape != shape:
+            raise ValueError(f"teacher's logits {tuple(teacher_BC.shape)} beside a student's {shape}")
+        if targets is not None and targets.shape not in (shape, shape[:1]):
+            raise ValueError(f"targets of shape {tuple(targets.shape)} for logits {shape}")
 
     def sum_within(self, values_BC: torch.Tensor) -> torch.Tensor:
         """Sum over the classes of each depth: (B, C) to (B, L)."""

@@ -71,6 +71,7 @@ class SemanticDistillationLoss(nn.Module):
 
         Without targets every depth is trusted as the teacher's top 5 % say.
         """
+        self.depths.check(student_BC, targets, teacher_BC)
         given = (student_BC, teacher_BC, targets, self.depths, self.trust)
         with torch.autocast(student_BC.device.type, enabled=False):
             on_cpu = student_BC.device.type == "cpu" and not torch.compiler.is_compiling()
@@ -79,6 +80,7 @@ class SemanticDistillationLoss(nn.Module):
                 loss, is_exact = swept
                 if is_exact:
                     return loss
+                del swept, loss  # and their gradient
             value: torch.Tensor = _DepthByDepth.apply(*given, known_BC, _softmax, _through_softmax)
             return value
 
@@ -192,9 +194,11 @@ class _InOneSweep(GradientGivenAway):
         depths: Depths,
         trust: Trust,
     ) -> tuple[torch.Tensor, bool]:
-        from hypernym.losses.kernels_cpu import distillation_into  # loads a compiler
+        from hypernym.losses.kernels_cpu import can_run_here, distillation_into  # loads a compiler
 
         wide = torch.promote_types(student_BC.dtype, torch.float32)
+        if not can_run_here():
+            return torch.zeros((), dtype=wide), False
         shares_BL = torch.zeros(len(student_BC), depths.num_depths, dtype=wide)
         if targets is not None and trust == Trust.PAPER:
             reached = find_reached(targets, depths, wide)

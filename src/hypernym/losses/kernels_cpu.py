@@ -11,6 +11,9 @@ The exponential has lost digits at a depth so far below the largest logit that i
 
 from __future__ import annotations
 
+import os
+import threading
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -30,22 +33,14 @@ REORDERED = {"reassoc", "nsz", "contract"}
 """Sums may be taken in any order, so several classes at a time; NaN and infinity mean what they mean."""
 
 
-def in_machine_code(
-    *, parallel: bool = False, fastmath: bool | set[str] = False
-) -> Callable[[Any], Any]:
-    """Compile a function for the arrays that it is first called with, in a second or two.
+in_machine_code: Callable[..., Any] = partial(njit, error_model="numpy")
+"""Compile a function at its first call in a process, for the arrays it is given, in a second or two.
 
-    The code is kept beside the source or in the user's cache; where neither can be written to, each
-    process compiles for itself.
-    """
+Nothing is kept on the disk, where processes that compile at the same time could spoil it for each other.
+"""
 
-    def compile_lazily(function: Any) -> Any:  # noqa: ANN401 - numba's functions have types of their own
-        try:
-            return njit(cache=True, error_model="numpy", parallel=parallel, fastmath=fastmath)(function)
-        except RuntimeError:
-            return njit(error_model="numpy", parallel=parallel, fastmath=fastmath)(function)
-
-    return compile_lazily
+_one_at_a_time = threading.Lock()
+"""numba's own threads, which it takes where it finds no OpenMP, cannot serve two callers."""
 
 
 @in_machine_code(parallel=True)
@@ -53,6 +48,7 @@ def _semantic_softmax(
     p_BC,
     x_BC,
     loss_B,
+    largest_B,
     log_sum_B,
     places_KL,
     shares_KL,
@@ -66,20 +62,26 @@ def _semantic_softmax(
     for image in prange(len(p_BC)):
         p_C, x_C = p_BC[image], x_BC[image]
         weights_of_L = weights_L * shares_BL[image]
-        loss = _weigh_depths(p_C, x_C, log_sum_B[image], weights_of_L, smoothing, by_depth_C, starts_L)
+        largest, log_sum = largest_B[image], log_sum_B[image]
+        given = (weights_of_L, smoothing, by_depth_C, starts_L)
+        loss = _weigh_depths(p_C, x_C, largest, log_sum, *given)
         for k in range(offsets_B[image], offsets_B[image + 1]):
             for depth in range(len(weights_L)):
                 hit = (1 - smoothing) * weights_L[depth] * shares_KL[k, depth]
                 if hit:
-                    loss -= hit * x_C[places_KL[k, depth]]
+                    loss -= hit * (x_C[places_KL[k, depth]] - largest)
                     p_C[places_KL[k, depth]] -= hit
         loss_B[image] = loss
 
 
 @in_machine_code()
-def _weigh_depths(p_C, x_C, log_sum, weights_L, smoothing, by_depth_C, starts_L):
-    """Turn the softmax into the gradient but for the labels' own classes, and return that loss."""
-    loss = p_C.dtype.type(0)
+def _weigh_depths(p_C, x_C, largest, log_sum, weights_L, smoothing, by_depth_C, starts_L):
+    """Turn the softmax into the gradient but for the labels' own classes, and return that loss.
+
+    Logits are taken from the largest, and `log_sum` is of them: else digits would be lost with it.
+    """
+    zero = p_C.dtype.type(0)
+    loss = zero * log_sum  # NaN where the logits are, whatever the weights
     for depth in range(len(weights_L)):
         classes_N = by_depth_C[starts_L[depth] : starts_L[depth + 1]]
         weight = weights_L[depth]
@@ -87,7 +89,7 @@ def _weigh_depths(p_C, x_C, log_sum, weights_L, smoothing, by_depth_C, starts_L)
             for n in range(len(classes_N)):
                 p_C[classes_N[n]] = 0
             continue
-        p_sum = _sum_at(p_C, classes_N)
+        p_sum = _sum_at(p_C, classes_N, zero)
         if not p_sum >= SMALLEST_SHARE:
             return loss + np.nan
         loss += weight * (log_sum + np.log(p_sum))
@@ -96,7 +98,7 @@ def _weigh_depths(p_C, x_C, log_sum, weights_L, smoothing, by_depth_C, starts_L)
         for n in range(len(classes_N)):
             p_C[classes_N[n]] = p_C[classes_N[n]] * factor - even
         if even:
-            loss -= even * _sum_at(x_C, classes_N)
+            loss -= even * _sum_at(x_C, classes_N, largest)
     return loss
 
 
@@ -125,6 +127,9 @@ def _distillation(
                 bound_1[0] = t_sum  # no class has more
                 top = _sum_largest(t_N, num_trusted_L[depth], bound_1, bound_bits_1) / t_sum
                 trust = share + (one - share) * top
+            if not trust > 0:  # by which the sums of a depth are divided
+                loss = one * np.nan
+                break
             factor = np.sqrt(2 * trust / num_images)
             squares, inner = _subtract(s_N, t_N, factor / s_sum, factor / t_sum)
             loss += squares / 2
@@ -135,17 +140,17 @@ def _distillation(
 
 
 @in_machine_code()
-def _sum_at(values_C, places_N):
-    """Sum the values at some places, in four sums that do not wait for one another."""
+def _sum_at(values_C, places_N, base):
+    """Sum values at some places, less a base, in four sums that do not wait for one another."""
     a = b = c = d = values_C.dtype.type(0)
     whole = len(places_N) & ~3
     for n in range(0, whole, 4):
-        a += values_C[places_N[n]]
-        b += values_C[places_N[n + 1]]
-        c += values_C[places_N[n + 2]]
-        d += values_C[places_N[n + 3]]
+        a += values_C[places_N[n]] - base
+        b += values_C[places_N[n + 1]] - base
+        c += values_C[places_N[n + 2]] - base
+        d += values_C[places_N[n + 3]] - base
     for n in range(whole, len(places_N)):
-        a += values_C[places_N[n]]
+        a += values_C[places_N[n]] - base
     return (a + b) + (c + d)
 
 
@@ -213,6 +218,16 @@ def _subtract(s_N, t_N, s_factor, t_factor):
     return squares, inner
 
 
+@cache
+def _process_of_threads() -> int:
+    return os.getpid()
+
+
+def can_run_here() -> bool:
+    """Say whether the loops can run: not in the fork of a process that has, whose threads it lacks."""
+    return _process_of_threads() == os.getpid()
+
+
 def semantic_softmax_into(
     p_BC: torch.Tensor,
     x_BC: torch.Tensor,
@@ -233,12 +248,15 @@ def semantic_softmax_into(
         smoothing: Share of a target that is spread over its depth.
         depths: The depths of the tree.
     """
-    # Of a row, the log of the sum of all exponentials is x - log p at any class.
-    log_sum_B = x_BC.amax(dim=1) - p_BC.amax(dim=1).log()
+    largest_B = x_BC.amax(dim=1)
+    # Of the differences to it, the log of the sum of all exponentials is - log p there.
+    log_sum_B = p_BC.amax(dim=1).log().neg()
     targets = (reached.places_KL, reached.shares_KL, reached.shares_BL, reached.offsets_B)
-    arrays = [array.numpy() for array in (p_BC, x_BC, loss_B, log_sum_B, *targets, weights_L)]
-    _use_threads_of_torch()
-    _semantic_softmax(*arrays, arrays[0].dtype.type(smoothing), *_layout_of(depths))
+    given = (p_BC, x_BC, loss_B, largest_B, log_sum_B, *targets, weights_L)
+    arrays = [array.numpy() for array in given]
+    with _one_at_a_time:
+        _use_threads_of_torch()
+        _semantic_softmax(*arrays, arrays[0].dtype.type(smoothing), *_layout_of(depths))
 
 
 def distillation_into(
@@ -263,9 +281,10 @@ def distillation_into(
     """
     s, t, loss, shares = (array.numpy() for array in (s_BC, t_BC, loss_B, shares_BL))
     bits_like = np.empty(0, f"i{s.itemsize}")
-    _use_threads_of_torch()
     given = (s.dtype.type(num_images), np.array(num_trusted_L), bits_like)
-    _distillation(s, t, loss, shares, *given, *_layout_of(depths))
+    with _one_at_a_time:
+        _use_threads_of_torch()
+        _distillation(s, t, loss, shares, *given, *_layout_of(depths))
 
 
 def _layout_of(depths: Depths) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+from torch.nn.functional import logsigmoid
 
 from hypernym.losses.depths import Depths
 from hypernym.losses.gradients import GradientKept, a_few_rows_at_a_time, make_gradient
@@ -108,7 +108,9 @@ class _BinaryCrossEntropy(GradientKept):
             # So low that neither the loss nor the gradient of an absent class is over 0.
             x_BC = x_BC.masked_fill(out_BC, torch.finfo(wide).min)
             y_BC = _present(targets[rows], depths, wide).masked_fill_(out_BC, 0.0)
-            loss += binary_cross_entropy_with_logits(x_BC, y_BC, reduction="sum") / num_images
+            # -log of the wrong side's probability, in two parts that are both right when it is tiny
+            loss += torch.addcmul(x_BC.clamp(min=0), x_BC, y_BC, value=-1).sum() / num_images
+            loss -= logsigmoid(x_BC.abs()).sum() / num_images
             torch.sub(x_BC.sigmoid_(), y_BC, out=room_BC).div_(num_images)
         GradientKept.keep(ctx, gradient_BC, logits_BC.dtype)
         return loss
@@ -122,4 +124,4 @@ def _out(logits_BC: torch.Tensor, known_BC: torch.Tensor | None) -> torch.Tensor
 
 def _present(targets: torch.Tensor, depths: Depths, dtype: torch.dtype) -> torch.Tensor:
     """Return the shares of present classes, in 0..1, (B, C), new."""
-    return depths.with_ancestors(targets).clamp_(max=1.0).to(dtype)
+    return depths.with_ancestors(targets).clamp(max=1.0).to(dtype)

@@ -66,6 +66,7 @@ class SemanticSoftmaxLoss(nn.Module):
         known_BC: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the loss; see the package for the shapes."""
+        self.depths.check(logits_BC, targets)
         given = (logits_BC, targets, self.depths, self.weights_L, self.label_smoothing)
         with torch.autocast(logits_BC.device.type, enabled=False):
             on_cpu = logits_BC.device.type == "cpu" and not torch.compiler.is_compiling()
@@ -74,6 +75,7 @@ class SemanticSoftmaxLoss(nn.Module):
                 loss, is_exact = swept
                 if is_exact:
                     return loss
+                del swept, loss  # and their gradient
             if known_BC is None and targets.ndim == 1 and self._has_kernel(logits_BC):
                 value: torch.Tensor = _InOneKernel.apply(*given)
             else:
@@ -170,10 +172,10 @@ class _InOneSweep(GradientGivenAway):
         weights_L: torch.Tensor,
         smoothing: float,
     ) -> tuple[torch.Tensor, bool]:
-        from hypernym.losses.kernels_cpu import semantic_softmax_into  # loads a compiler
+        from hypernym.losses.kernels_cpu import can_run_here, semantic_softmax_into  # loads a compiler
 
         wide = torch.promote_types(logits_BC.dtype, torch.float32)
-        reached = find_reached(share_out(targets), depths, wide)
+        reached = find_reached(share_out(targets), depths, wide) if can_run_here() else None
         if reached is None:
             return torch.zeros((), dtype=wide), False
         weights_L = weights_L.to(wide) / len(logits_BC)
