@@ -284,10 +284,9 @@ def test_a_body_that_is_no_form_is_told_in_a_sentence(client: httpx.Client) -> N
     bare = {"Content-Type": "multipart/form-data"}
     assert "boundary" in sentence(client.post("api/predict", content=b"x", headers=bare), 400)
     assert "no picture" in sentence(client.post("api/predict", files={"model": (None, "one")}), 422)
-    for charset in ("undefined", "punycode"):
-        odd = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
-        content = b'--x\r\nContent-Disposition: form-data; name="a..b"\r\n\r\na\r\n--x--\r\n'
-        assert "charset" in sentence(client.post("api/predict", content=content, headers=odd), 400)
+    odd = {"Content-Type": "multipart/form-data; boundary=x; charset=undefined"}
+    content = b'--x\r\nContent-Disposition: form-data; name="a..b"\r\n\r\na\r\n--x--\r\n'
+    assert "charset" in sentence(client.post("api/predict", content=content, headers=odd), 400)
     other = {"files": ("a.jpg", b"x")}
     assert "called images" in sentence(client.post("api/predict", files=other), 422)
 

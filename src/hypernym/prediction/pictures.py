@@ -70,8 +70,8 @@ class PictureFile:
                 data = stream.read()
         except OSError as cause:
             raise RejectionError(Reason.UNREADABLE, str(cause.strerror)) from cause
-        except ValueError as cause:  # a NUL in the path
-            raise RejectionError(Reason.UNREADABLE, str(cause)) from cause
+        except ValueError as cause:  # a NUL in the path: each Python has its own words for it
+            raise RejectionError(Reason.UNREADABLE, "embedded null byte") from cause
         return decode_image(data, side)
 
 

@@ -141,7 +141,7 @@ async def _read_form(request: Request, limits: Limits, memory: Share) -> FormDat
         raise RefusalError(
             HTTPStatus.BAD_REQUEST, f"the body is no form that can be read: {cause.message.rstrip('.')}."
         ) from cause
-    except (UnicodeError, LookupError) as cause:  # of encodings such as "undefined" and "punycode"
+    except (UnicodeError, LookupError) as cause:  # of encodings such as "undefined"
         raise RefusalError(
             HTTPStatus.BAD_REQUEST, "the body is no form that can be read: its charset decodes nothing."
         ) from cause

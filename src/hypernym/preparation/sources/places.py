@@ -308,5 +308,6 @@ class FileSpan(io.RawIOBase):
 
     def close(self) -> None:
         """Close the file below."""
-        self._stream.close()
+        if hasattr(self, "_stream"):  # the collector closes one that could not be opened too
+            self._stream.close()
         super().close()

@@ -120,6 +120,6 @@ class StoredFile(io.RawIOBase):
 
     def close(self) -> None:
         """Close the file below."""
-        if not self.closed:
+        if not self.closed and hasattr(self, "_file"):  # the collector closes one that was not opened
             self._file.close()
         super().close()
