@@ -69,6 +69,10 @@ def test_a_bad_value_is_named_with_its_option(
     [
         (["--epochs", "3.5"], "--epochs 3.5"),
         (["--optim.lr", -1], "--optim.lr -1: input should be greater than 0"),
+        (
+            ["--optim", "adamw"],
+            "--optim adamw: --optim is a group of options; give one of them as --optim.NAME",
+        ),
         (["--model", "resnet5"], "timm has no model 'resnet5' (did you mean 'resnet5"),
         (["--optim.name", "adamv"], "timm has no such optimizer (did you mean 'adam"),
         (["--batch-size", 100000], "--batch-size 100000 is more than the"),

@@ -129,5 +129,8 @@ def _describe(mistake: ValidationError, argument: Argument | None = None) -> str
     for problem in mistake.errors():
         option = ".".join(str(place) for place in problem["loc"]).replace("_", "-")
         place = f"--{option}" if option or argument is None else argument.name
-        problems.append(f"{place} {problem['input']}: {problem['msg'].lower()}.")
+        what = problem["msg"].lower()
+        if problem["type"] == "model_type":
+            what = f"{place} is a group of options; give one of them as {place}.NAME (--help lists them)"
+        problems.append(f"{place} {problem['input']}: {what}.")
     return " ".join(problems)
