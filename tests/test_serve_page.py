@@ -436,8 +436,9 @@ def test_answers_that_are_not_wanted_any_more_are_given_up(open_served: Opener) 
     page.get_by_role("button", name="Remove 3.jpg").click()
     wait_until(page, lambda: len(sent) == 9)
     is_held = False
-    for route in [*sent[4:7], sent[8]]:
-        route.continue_()
+    for route in sent[4:]:  # those sent together come in any order
+        if b"3.jpg" not in (route.request.post_data_buffer or b""):
+            route.continue_()
     expect(page.locator("article[aria-busy=true]")).to_have_count(0)
     expect(page.get_by_role("status")).to_have_text("8 pictures named.")
     assert len(sent) == 4 + 9  # 8.jpg never came to its turn
