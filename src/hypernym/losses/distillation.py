@@ -27,9 +27,8 @@ from torch import nn
 from hypernym.hierarchy.levels import NONE
 from hypernym.losses.depths import Depths, find_reached
 from hypernym.losses.gradients import (
-    GradientGivenAway,
     GradientKept,
-    a_few_rows_at_a_time,
+    a_few_rows_and_spare_ones,
     make_gradient,
 )
 
@@ -108,11 +107,11 @@ class SigmoidDistillationLoss(nn.Module):
 
 
 def _softmax(logits_BN: torch.Tensor, out_BN: torch.Tensor | None) -> torch.Tensor:
-    """Return probabilities in which a class that is out has none."""
+    """Return probabilities in which a class that is out has none; the logits are written to."""
     lowest = torch.finfo(logits_BN.dtype).min
     if out_BN is not None:
-        logits_BN = logits_BN.masked_fill(out_BN, lowest)
-    probabilities_BN = logits_BN.clamp(min=lowest).softmax(dim=1)
+        logits_BN.masked_fill_(out_BN, lowest)
+    probabilities_BN = logits_BN.clamp_(min=lowest).softmax(dim=1)
     return probabilities_BN if out_BN is None else probabilities_BN.masked_fill(out_BN, 0.0)
 
 
@@ -167,6 +166,7 @@ class _DepthByDepth(GradientKept):
             loss += (trust_B * r_BN.square().sum(dim=1)).mean()
             gradient_BN = through(s_BN, r_BN.mul_(2 / len(s_BN) * trust_B[:, None]))
             gradient_BC.index_copy_(1, classes, gradient_BN.to(gradient_BC.dtype))
+            del s_BN, t_BN, r_BN, gradient_BN  # before those of the next depth are made
         GradientKept.keep(ctx, gradient_BC, student_BC.dtype)
         return loss
 
@@ -178,7 +178,7 @@ def _shares_at(targets: torch.Tensor, depths: Depths) -> torch.Tensor:
     return depths.sum_within(depths.with_ancestors(targets)).clamp(max=1.0)
 
 
-class _InOneSweep(GradientGivenAway):
+class _InOneSweep(GradientKept):
     """Value and gradient together, some rows at a time; see `losses.semantic`.
 
     With c = sqrt(2 P / B), s = c S, t = c T and r = s - t, and sums within a depth:
@@ -208,13 +208,12 @@ class _InOneSweep(GradientGivenAway):
         num_trusted_L = [_num_trusted(end - start) for start, end in pairwise(depths.starts)]
         gradient_BC = make_gradient(student_BC)
         loss_B = torch.empty(len(student_BC), dtype=wide)
-        scratch_BC = torch.empty(0, dtype=wide)
-        for chunk, s_BC in a_few_rows_at_a_time(gradient_BC, wide):
+        for chunk, s_BC, t_BC in a_few_rows_and_spare_ones(gradient_BC, wide):
             torch.softmax(student_BC[chunk], 1, dtype=wide, out=s_BC)
-            t_BC = torch.softmax(teacher_BC[chunk], 1, dtype=wide, out=scratch_BC.resize_(0))
+            torch.softmax(teacher_BC[chunk], 1, dtype=wide, out=t_BC)
             how = (shares_BL[chunk], len(student_BC), num_trusted_L, depths)
             distillation_into(s_BC, t_BC, loss_B[chunk], *how)
-        GradientGivenAway.keep(ctx, gradient_BC, student_BC.dtype)
+        GradientKept.keep(ctx, gradient_BC, student_BC.dtype, may_wait=True)
         loss = loss_B.sum()
         return loss, bool(loss.isfinite())
 

@@ -1,7 +1,7 @@
 """Losses that make their gradient together with their value.
 
-Nothing of the size of the logits is then kept for the way back but the gradient itself. A loss derives
-from one of the two classes here, whose way back only scales what the forward pass has left in `ctx`.
+Nothing of the size of the logits is then kept for the way back but the gradient itself, which goes back
+as it is: `GradientKept`, from which a loss derives, only scales it in its place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ROWS_AT_A_TIME = 64
 """Images taken at a time on the CPU: 64 rows of 11,221 float32 logits are 2.9 MB."""
 
-CHUNKS_OF_A_BATCH = 4
+CHUNKS_OF_A_BATCH = 8
 """A small batch is cut in so many, or the room for a few rows would be the room of the logits."""
 
 
@@ -33,70 +33,82 @@ def make_gradient(logits_BC: torch.Tensor) -> torch.Tensor:
 def a_few_rows_at_a_time(
     gradient_BC: torch.Tensor, wide: torch.dtype
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Give rows of a gradient, and room in a wide type whose content they get; a GPU has all at once."""
-    num_rows = min(ROWS_AT_A_TIME, len(gradient_BC) // CHUNKS_OF_A_BATCH)
-    if gradient_BC.device.type != "cpu" or torch.compiler.is_compiling():
-        num_rows = len(gradient_BC)
-    num_rows = max(1, num_rows)
+    """Give rows of a gradient, and room in a wide type whose content they get."""
+    num_rows = _rows_at_a_time(gradient_BC)
     for start in range(0, len(gradient_BC), num_rows):
-        chunk = slice(start, min(start + num_rows, len(gradient_BC)))
-        rows_BC = gradient_BC[chunk]
-        if rows_BC.dtype == wide:
-            yield chunk, rows_BC
-        else:
-            room_BC = torch.empty_like(rows_BC, dtype=wide)
-            yield chunk, room_BC
+        rows_BC = gradient_BC[start : start + num_rows]
+        room_BC = rows_BC if rows_BC.dtype == wide else torch.empty_like(rows_BC, dtype=wide)
+        yield slice(start, start + len(rows_BC)), room_BC
+        if room_BC is not rows_BC:
             rows_BC.copy_(room_BC)
 
 
+def a_few_rows_and_spare_ones(
+    gradient_BC: torch.Tensor, wide: torch.dtype
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """Give rows as `a_few_rows_at_a_time` does, and as many that may be written to until the next come.
+
+    The spare ones are rows of the gradient whose turn is later, so that no other room is taken: towards
+    the end there are ever fewer at a time, and the last row has a spare one of its own. A GPU has all
+    rows at once.
+    """
+    at_once = gradient_BC.device.type != "cpu" or torch.compiler.is_compiling()
+    end = 0
+    while end < len(gradient_BC):
+        start, end = end, len(gradient_BC)
+        if not at_once:
+            end = start + max(1, min(_rows_at_a_time(gradient_BC), (end - start) // 2))
+        rows_BC, spare_BC = gradient_BC[start:end], gradient_BC[end : 2 * end - start]
+        room_BC = rows_BC
+        if rows_BC.dtype != wide:
+            room_BC, spare_BC = rows_BC.new_empty(2, *rows_BC.shape, dtype=wide)
+        elif len(spare_BC) < len(rows_BC):
+            spare_BC = torch.empty_like(rows_BC)
+        yield slice(start, end), room_BC, spare_BC
+        if room_BC is not rows_BC:
+            rows_BC.copy_(room_BC)
+
+
+def _rows_at_a_time(gradient_BC: torch.Tensor) -> int:
+    return max(1, min(ROWS_AT_A_TIME, len(gradient_BC) // CHUNKS_OF_A_BATCH))
+
+
 class GradientKept(torch.autograd.Function):
-    """A loss whose forward pass ends with `keep`. For any device: nothing waits for the scale."""
+    """A loss whose forward pass ends with `keep`; the kept gradient itself goes back, without a copy."""
 
     @staticmethod
-    def keep(ctx: Any, gradient_BC: torch.Tensor, dtype: torch.dtype) -> None:  # noqa: ANN401 - torch's
-        """Keep the gradient by the first input, which has `dtype`, for the way back."""
+    def keep(
+        ctx: Any,  # noqa: ANN401 - torch's context has no type
+        gradient_BC: torch.Tensor,
+        dtype: torch.dtype,
+        *,
+        may_wait: bool = False,
+    ) -> None:
+        """Keep the gradient by the first input, which has `dtype`, for the way back.
+
+        Where Python may wait for the scale, on a CPU, it is seen when there is nothing to do.
+        """
         ctx.save_for_backward(gradient_BC)
-        ctx.dtype = dtype
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
-        """Return the gradient by the first input, and None for the others."""
-        gradient_BC: torch.Tensor
-        (gradient_BC,) = ctx.saved_tensors
-        return (gradient_BC * scale).to(ctx.dtype), *_none_for_others(ctx)
-
-
-class GradientGivenAway(torch.autograd.Function):
-    """A loss on the CPU, of value and a flag, whose gradient goes back without a copy, so only once."""
-
-    @staticmethod
-    def keep(ctx: Any, gradient_BC: torch.Tensor, dtype: torch.dtype) -> None:  # noqa: ANN401 - torch's
-        """Keep the gradient by the first input, which has `dtype`, until it is given away."""
-        ctx.gradient_BC, ctx.dtype = gradient_BC, dtype
+        ctx.dtype, ctx.may_wait = dtype, may_wait
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any,  # noqa: ANN401 - torch's context has no type
         scale: torch.Tensor,
-        _: None,
+        *_: None,
     ) -> tuple[torch.Tensor | None, ...]:
-        """Return the gradient by the first input, and None for the others.
-
-        Raises:
-            RuntimeError: it was given away before; keep the loss of a batch to one backward pass.
-        """
-        gradient_BC: torch.Tensor | None = ctx.gradient_BC
-        if gradient_BC is None:
-            raise RuntimeError(
-                "backward through this loss a second time: its gradient was made in the forward pass "
-                "and given away. Call the loss again, or add the losses up and go backward once."
-            )
-        ctx.gradient_BC = None
-        gradient_BC = gradient_BC if scale == 1 else gradient_BC.mul_(scale)
-        return gradient_BC.to(ctx.dtype), *_none_for_others(ctx)
+        """Return the gradient by the first input, and None for the others."""
+        gradient_BC: torch.Tensor
+        (gradient_BC,) = ctx.saved_tensors
+        if torch.compiler.is_compiling() or _graph_is_kept():
+            gradient_BC = gradient_BC * scale
+        elif not (ctx.may_wait and scale == 1):
+            gradient_BC.mul_(scale)
+        return gradient_BC.to(ctx.dtype), *(None,) * (len(ctx.needs_input_grad) - 1)
 
 
-def _none_for_others(ctx: Any) -> tuple[None, ...]:  # noqa: ANN401 - torch's context has no type
-    return (None,) * (len(ctx.needs_input_grad) - 1)
+def _graph_is_kept() -> bool:
+    """Say whether another pass may follow the one that runs, as torch's own compiled graphs ask it."""
+    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)  # noqa: SLF001 - no other
+    return ask is None or bool(ask())

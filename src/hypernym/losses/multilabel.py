@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import logsigmoid
 
 from hypernym.losses.depths import Depths
-from hypernym.losses.gradients import GradientKept, a_few_rows_at_a_time, make_gradient
+from hypernym.losses.gradients import GradientKept, a_few_rows_and_spare_ones, make_gradient
 
 if TYPE_CHECKING:
     from hypernym.hierarchy.levels import Levels
@@ -102,16 +102,18 @@ class _BinaryCrossEntropy(GradientKept):
         num_images = len(logits_BC)
         gradient_BC = make_gradient(logits_BC)
         loss = logits_BC.new_zeros((), dtype=wide)
-        for rows, room_BC in a_few_rows_at_a_time(gradient_BC, wide):
-            x_BC = logits_BC[rows].to(wide)
-            out_BC = _out(x_BC, None if known_BC is None else known_BC[rows])
+        for rows, room_BC, x_BC in a_few_rows_and_spare_ones(gradient_BC, wide):
+            out_BC = _out(logits_BC[rows], None if known_BC is None else known_BC[rows])
             # So low that neither the loss nor the gradient of an absent class is over 0.
-            x_BC = x_BC.masked_fill(out_BC, torch.finfo(wide).min)
+            x_BC.copy_(logits_BC[rows]).masked_fill_(out_BC, torch.finfo(wide).min)
             y_BC = _present(targets[rows], depths, wide).masked_fill_(out_BC, 0.0)
             # -log of the wrong side's probability, in two parts that are both right when it is tiny
-            loss += torch.addcmul(x_BC.clamp(min=0), x_BC, y_BC, value=-1).sum() / num_images
-            loss -= logsigmoid(x_BC.abs()).sum() / num_images
-            torch.sub(x_BC.sigmoid_(), y_BC, out=room_BC).div_(num_images)
+            torch.clamp(x_BC, min=0, out=room_BC).addcmul_(x_BC, y_BC, value=-1)
+            loss += room_BC.sum() / num_images
+            torch.abs(x_BC, out=room_BC).neg_().exp_().log1p_()
+            loss += room_BC.sum() / num_images
+            torch.sigmoid(x_BC, out=room_BC).sub_(y_BC).div_(num_images)
+            del y_BC, out_BC  # before the next are made
         GradientKept.keep(ctx, gradient_BC, logits_BC.dtype)
         return loss
 
@@ -124,4 +126,4 @@ def _out(logits_BC: torch.Tensor, known_BC: torch.Tensor | None) -> torch.Tensor
 
 def _present(targets: torch.Tensor, depths: Depths, dtype: torch.dtype) -> torch.Tensor:
     """Return the shares of present classes, in 0..1, (B, C), new."""
-    return depths.with_ancestors(targets).clamp(max=1.0).to(dtype)
+    return depths.with_ancestors(targets).clamp_(max=1.0).to(dtype)

@@ -23,7 +23,6 @@ from torch import nn
 
 from hypernym.losses.depths import Depths, find_reached, share_out
 from hypernym.losses.gradients import (
-    GradientGivenAway,
     GradientKept,
     a_few_rows_at_a_time,
     make_gradient,
@@ -114,12 +113,10 @@ class _DepthByDepth(GradientKept):
         gradient_BC = make_gradient(logits_BC)
         for depth, shares_BN in enumerate(depths.each_share(share_out(targets))):
             classes = depths.classes_at(depth)
-            logits_BN = logits_BC.index_select(1, classes).to(wide)
-            # A class that is not known, or has no finite logit, is not in the softmax.
-            out_BN = logits_BN == -torch.inf
-            if known_BC is not None:
-                out_BN |= ~known_BC.index_select(1, classes)
-            log_p_BN = logits_BN.masked_fill_(out_BN, torch.finfo(wide).min).log_softmax(dim=1)
+            log_p_BN, out_BN = _log_softmax_of(
+                logits_BC.index_select(1, classes).to(wide),
+                None if known_BC is None else known_BC.index_select(1, classes),
+            )
             q_BN = shares_BN.to(wide).masked_fill_(out_BN, 0.0)
             sum_B1 = q_BN.sum(dim=1, keepdim=True)
             num_B1 = (~out_BN).sum(dim=1, keepdim=True, dtype=wide).clamp_(min=1)
@@ -128,8 +125,22 @@ class _DepthByDepth(GradientKept):
             gradient_BN = log_p_BN.exp_().masked_fill_(out_BN, 0.0).mul_(sum_B1).sub_(q_BN)
             gradient_BN.mul_(weights_L[depth])
             gradient_BC.index_copy_(1, classes, gradient_BN.to(gradient_BC.dtype))
+            del log_p_BN, out_BN, q_BN, gradient_BN  # before those of the next depth are made
         GradientKept.keep(ctx, gradient_BC, logits_BC.dtype)
         return loss
+
+
+def _log_softmax_of(
+    logits_BN: torch.Tensor, known_BN: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return log p of logits that are written to, and which classes are not in the softmax.
+
+    Those are not known, or have no finite logit.
+    """
+    out_BN = logits_BN == -torch.inf
+    if known_BN is not None:
+        out_BN |= ~known_BN
+    return logits_BN.masked_fill_(out_BN, torch.finfo(logits_BN.dtype).min).log_softmax(dim=1), out_BN
 
 
 class _InOneKernel(GradientKept):
@@ -153,7 +164,7 @@ class _InOneKernel(GradientKept):
         return loss
 
 
-class _InOneSweep(GradientGivenAway):
+class _InOneSweep(GradientKept):
     """Value and gradient together, some rows at a time, and whether no digits were lost.
 
     With p the softmax over all classes, q the shares of the target, and sums within depths:
@@ -186,6 +197,6 @@ class _InOneSweep(GradientGivenAway):
             torch.softmax(x_BC, 1, out=p_BC)
             target = (reached.within(chunk), weights_L, smoothing)
             semantic_softmax_into(p_BC, x_BC, loss_B[chunk], *target, depths)
-        GradientGivenAway.keep(ctx, gradient_BC, logits_BC.dtype)
+        GradientKept.keep(ctx, gradient_BC, logits_BC.dtype, may_wait=True)
         loss = loss_B.sum()
         return loss, bool(loss.isfinite())
