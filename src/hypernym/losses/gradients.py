@@ -1,7 +1,7 @@
 """Losses that make their gradient together with their value.
 
 Nothing of the size of the logits is then kept for the way back but the gradient itself, which goes back
-as it is: `GradientKept`, from which a loss derives, only scales it in its place.
+without a copy: `GradientKept`, from which a loss derives, only scales it where it stands.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class GradientKept(torch.autograd.Function):
     ) -> None:
         """Keep the gradient by the first input, which has `dtype`, for the way back.
 
-        Where Python may wait for the scale, on a CPU, it is seen when there is nothing to do.
+        Where Python `may_wait` for the scale, which on a GPU it would, one of 1 costs nothing.
         """
         ctx.save_for_backward(gradient_BC)
         ctx.dtype, ctx.may_wait = dtype, may_wait
@@ -109,6 +109,7 @@ class GradientKept(torch.autograd.Function):
 
 
 def _graph_is_kept() -> bool:
-    """Say whether another pass may follow the one that runs, as torch's own compiled graphs ask it."""
-    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)  # noqa: SLF001 - no other
+    """Say whether another pass may follow the one that runs; torch's compiled graphs ask the same."""
+    private = torch._C._autograd  # noqa: SLF001 - nothing public tells
+    ask = getattr(private, "_get_current_graph_task_keep_graph", None)
     return ask is None or bool(ask())
